@@ -1,0 +1,114 @@
+"""What pydantic found, in sentences that say what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+Path = tuple[str | int, ...]
+
+
+def explain(error: ValidationError, model: type[BaseModel]) -> list[tuple[Path, str]]:
+    """(path, sentence) for each fault, in the order of the model's fields."""
+    return [
+        (path_of(item["loc"]), sentence(dict(item), model))
+        for item in error.errors(include_url=False, include_context=True)
+    ]
+
+
+def path_of(location: Path) -> Path:
+    """A pydantic location without its mark for "the key itself is wrong"."""
+    return tuple(part for part in location if part != "[key]")
+
+
+def sentence(item: Mapping[str, Any], model: type[BaseModel]) -> str:
+    """One fault as a sentence that begins with the name of the field."""
+    location: Path = item["loc"]
+    named = [str(part) for part in path_of(location)]
+    name = ".".join(named[-2:] if named and named[-1].isdigit() else named[-1:]) or "the file"
+    if item["type"] == "extra_forbidden":
+        return f"unknown key “{name}”; known here: {', '.join(_known_keys(model, location[:-1]))}"
+    if location and location[-1] == "[key]":
+        return f"the name “{location[-2]}” does not fit here ({item['msg'].lower()})"
+    return f"{name} {_what(item)}"
+
+
+def _what(item: Mapping[str, Any]) -> str:
+    kind: str = item["type"]
+    context: Mapping[str, Any] = item.get("ctx") or {}
+    given = _kind_of(item["input"])
+    fixed = {
+        "missing": "is missing",
+        "string_type": f"must be a text, not {given}",
+        "int_type": f"must be a whole number, not {given}",
+        "dict_type": f"must be a map, not {given}",
+        "model_type": f"must be a map, not {given}",
+        "tuple_type": f"must be a list, not {given}",
+    }
+    if kind in fixed:
+        return fixed[kind]
+    if kind == "literal_error":
+        return f"must be {context['expected']}, not “{item['input']}”"
+    if kind == "too_short":
+        return f"needs at least {context['min_length']} {_entries(context['min_length'])}"
+    if kind == "too_long":
+        return f"takes at most {context['max_length']} entries"
+    if kind == "greater_than_equal":
+        return f"must be at least {context['ge']}"
+    if kind == "less_than_equal":
+        return f"must be at most {context['le']}"
+    if kind == "string_pattern_mismatch":
+        return f"“{item['input']}” has another form than {context['pattern']}"
+    return str(item["msg"])
+
+
+def _entries(number: int) -> str:
+    return "entry" if number == 1 else "entries"
+
+
+def _kind_of(value: object) -> str:
+    kinds = {
+        dict: "a map",
+        list: "a list",
+        tuple: "a list",
+        str: "a text",
+        int: "a number",
+        bool: "true/false",
+    }
+    return "nothing" if value is None else kinds.get(type(value), type(value).__name__)
+
+
+def _known_keys(model: type[BaseModel], location: Path) -> list[str]:
+    """The fields of the model that stands at `location`."""
+    current: Any = model
+    for part in location:
+        current = _inside(_bare(current), part)
+    current = _bare(current)
+    return sorted(current.model_fields) if _is_model(current) else ["none"]
+
+
+def _inside(annotation: Any, part: str | int) -> Any:
+    if _is_model(annotation):
+        return annotation.model_fields[part].annotation
+    inner = [argument for argument in get_args(annotation) if argument is not Ellipsis]
+    return inner[-1] if inner else Any
+
+
+def _bare(annotation: Any) -> Any:
+    """Without Annotated, and the one kind that is not None out of an optional one."""
+    while get_origin(annotation) in {Annotated, Union, UnionType}:
+        inner = [argument for argument in get_args(annotation) if argument is not type(None)]
+        annotation = inner[0]
+    return annotation
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def words_problems(error: ValidationError, model: type[BaseModel]) -> list[tuple[str, str]]:
+    """The same with dotted field names ("known.0"), for words that a lead edited."""
+    return [(".".join(str(part) for part in path), message) for path, message in explain(error, model)]
