@@ -1,0 +1,17 @@
+"""Console, agent, public and subscriber pages: parse, authorise, call one verb, answer."""
+
+from flask import Flask
+from htmx_flask import Htmx
+
+from incident_center.web import errors, headers, health
+from incident_center.web.context import csrf, limiter
+
+
+def install(app: Flask) -> None:
+    """Shields, headers, error pages and every blueprint. Each room of pages adds its own line at the end."""
+    Htmx(app)
+    csrf.init_app(app)
+    limiter.init_app(app)
+    headers.install(app)
+    errors.install(app)
+    app.register_blueprint(health.blueprint)
