@@ -124,6 +124,7 @@ class Update(Base):
     phase: Mapped[Phase] = mapped_column(state_column(Phase))
     corrects_update_id: Mapped[int | None] = mapped_column(ForeignKey("updates.id"))
     words: Mapped[dict[str, Any]] = mapped_column(Json)  # language -> Words as published, placeholders unfilled
+    answers: Mapped[dict[str, dict[str, str]]] = mapped_column(Json, default=dict)  # a correction's own
     script_changes: Mapped[dict[str, Any]] = mapped_column(Json, default=dict)  # language -> [{field, before, after}]
     confirmed: Mapped[dict[str, list[str]]] = mapped_column(Json, default=dict)  # language -> what the lead ticked
     next_update_by: Mapped[datetime | None]

@@ -1,0 +1,90 @@
+"""The status of components: changed by an update, or by hand."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from incident_center.errors import Flaw, NotThere
+from incident_center.models import Component, ComponentChange, Incident, Update
+from incident_center.staff import audit
+from incident_center.states import ComponentStatus
+
+
+def status_flaws(session: Session, wanted: Mapping[int, ComponentStatus]) -> list[Flaw]:
+    known = set(session.scalars(select(Component.id).where(Component.id.in_(wanted)))) if wanted else set()
+    return [
+        Flaw("component_status", "unknown", f"There is no component {component_id}.")
+        for component_id in sorted(set(wanted) - known)
+    ]
+
+
+def apply(
+    session: Session,
+    *,
+    incident: Incident,
+    update: Update,
+    wanted: Mapping[int, ComponentStatus],
+    now: datetime,
+) -> None:
+    """Gives the components their new status and keeps what changed, as part of the update."""
+    for component_id, status in wanted.items():
+        _change(
+            session,
+            component_id,
+            status,
+            incident_id=incident.id,
+            update_id=update.id,
+            by=update.published_by,
+            now=now,
+        )
+
+
+def set_component_status(
+    session: Session, *, component_id: int, status: ComponentStatus, by: str, now: datetime
+) -> bool:
+    """Changes one status by hand; answers whether anything changed. Raises NotThere."""
+    changed = _change(session, component_id, status, incident_id=None, update_id=None, by=by, now=now)
+    if changed:
+        audit.record(
+            session,
+            by=by,
+            action="component.status_changed",
+            subject=f"component {component_id}",
+            detail={"status": status.value},
+            now=now,
+        )
+    return changed
+
+
+def _change(
+    session: Session,
+    component_id: int,
+    status: ComponentStatus,
+    *,
+    incident_id: int | None,
+    update_id: int | None,
+    by: str,
+    now: datetime,
+) -> bool:
+    component = session.get(Component, component_id)
+    if component is None:
+        raise NotThere(f"There is no component {component_id}.")
+    if component.status is status:
+        return False
+    session.add(
+        ComponentChange(
+            component_id=component_id,
+            incident_id=incident_id,
+            update_id=update_id,
+            old_status=component.status,
+            new_status=status,
+            at=now,
+            by=by,
+        )
+    )
+    component.status = status
+    component.updated_at = now
+    session.flush()
+    return True
