@@ -46,7 +46,7 @@ class Catalogue:
         return tuple(sorted(self.words, key=lambda language: (language != FALLBACK, language)))
 
     def parts(self, language: str, key: str) -> Parts:
-        """The unfilled words. A language that is not there falls back to "en"; an unknown key is a KeyError."""
+        """The unfilled words; an unknown language falls back to "en". Raises KeyError for an unknown key."""
         words = self.words.get(language) or self.words.get(language.partition("-")[0]) or self.words[FALLBACK]
         try:
             return words[key]

@@ -11,10 +11,10 @@ from incident_center.playbooks.models import Words
 
 
 class Change(NamedTuple):
-    """One changed text. `before` is None for a sentence that was added, `after` None for one that was removed.
+    """One changed text. `before` is None for an added sentence, `after` None for a removed one.
 
-    `field` is the path of the text as `Words.texts` gives it: in the script, for an added sentence in the edited
-    words.
+    `field` is the path of the text as `Words.texts` gives it: in the script, for an added sentence in
+    the edited words.
     """
 
     field: str
@@ -25,7 +25,7 @@ class Change(NamedTuple):
 def script_changes(script: Words, edited: Words) -> list[Change]:
     """The changes in reading order: subject, the four facts, SMS, phone. [] when nothing was changed.
 
-    Sentences are matched as wholes: one that only moved down because another was added before it is no change.
+    Sentences are matched as wholes: one that moved down because another was added before it is no change.
     """
     changes = _text_change("subject", script.subject, edited.subject)
     for (name, before), (_, after) in zip(script.lists(), edited.lists(), strict=True):

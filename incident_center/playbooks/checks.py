@@ -1,4 +1,4 @@
-"""What a model alone cannot see: languages, placeholders, phase order, SMS length, files against each other."""
+"""What a model alone cannot see: languages, placeholders, phase order, SMS length."""
 
 from __future__ import annotations
 

@@ -37,36 +37,23 @@ def sentence(item: Mapping[str, Any], model: type[BaseModel]) -> str:
 
 
 def _what(item: Mapping[str, Any]) -> str:
-    kind: str = item["type"]
     context: Mapping[str, Any] = item.get("ctx") or {}
     given = _kind_of(item["input"])
-    fixed = {
+    told = {
         "missing": "is missing",
         "string_type": f"must be a text, not {given}",
         "int_type": f"must be a whole number, not {given}",
         "dict_type": f"must be a map, not {given}",
         "model_type": f"must be a map, not {given}",
         "tuple_type": f"must be a list, not {given}",
+        "literal_error": f"must be {context.get('expected')}, not “{item['input']}”",
+        "too_short": f"needs at least {context.get('min_length')} in its list",
+        "too_long": f"takes at most {context.get('max_length')} in its list",
+        "greater_than_equal": f"must be at least {context.get('ge')}",
+        "less_than_equal": f"must be at most {context.get('le')}",
+        "string_pattern_mismatch": f"“{item['input']}” has another form than {context.get('pattern')}",
     }
-    if kind in fixed:
-        return fixed[kind]
-    if kind == "literal_error":
-        return f"must be {context['expected']}, not “{item['input']}”"
-    if kind == "too_short":
-        return f"needs at least {context['min_length']} {_entries(context['min_length'])}"
-    if kind == "too_long":
-        return f"takes at most {context['max_length']} entries"
-    if kind == "greater_than_equal":
-        return f"must be at least {context['ge']}"
-    if kind == "less_than_equal":
-        return f"must be at most {context['le']}"
-    if kind == "string_pattern_mismatch":
-        return f"“{item['input']}” has another form than {context['pattern']}"
-    return str(item["msg"])
-
-
-def _entries(number: int) -> str:
-    return "entry" if number == 1 else "entries"
+    return told.get(item["type"], str(item["msg"]))
 
 
 def _kind_of(value: object) -> str:

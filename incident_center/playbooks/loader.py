@@ -36,7 +36,7 @@ class PlaybookErrors(ContentErrors):
 
 @dataclass(frozen=True)
 class Library:
-    """All playbooks of a folder. `languages` are those that every script carries, as `holding` orders them."""
+    """All playbooks of a folder. `languages` are those that every script carries, in `holding`'s order."""
 
     playbooks: dict[str, Playbook]
     holding: HoldingScript
@@ -166,7 +166,7 @@ def _model_for(document: Document, data: dict[str, object], key: str) -> type[Sc
 
 
 def _reshaped(data: dict[str, object]) -> dict[str, object]:
-    """The file's shape as the models have it: languages of a phase under `words`, of a question under `text`."""
+    """The file's data as the models have it: a phase's languages under `words`, a question's under `text`."""
     shaped = dict(data)
     phases = data.get("phases")
     if isinstance(phases, list):

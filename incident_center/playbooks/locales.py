@@ -55,7 +55,7 @@ def _entries() -> dict[str, _Entry]:
 
 @lru_cache(maxsize=64)
 def speech(language: str) -> Speech:
-    """How `language` ("de", "de-AT", "pt-BR") says times; CLDR's own patterns where `locale.yaml` is silent."""
+    """How `language` ("de", "de-AT") says times; CLDR's own patterns where `locale.yaml` is silent."""
     entries = _entries()
     entry = entries.get(language) or entries.get(language.partition("-")[0])
     if entry is None:

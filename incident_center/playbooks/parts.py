@@ -1,8 +1,8 @@
 """Texts with placeholders: parse once, fill in two steps, never fill a value again.
 
-A text is cut into `Parts`: literal strings and `Slot`s. Values go in as literals, so a brace in an answer of a
-lead or in a customer's name stays a brace. Early values are filled when an update is published, late ones for
-each reader.
+A text is cut into `Parts`: literal strings and `Slot`s. Values go in as literals, so a brace in a lead's
+answer or in a customer's name stays a brace. Early values are filled when an update is published, late ones
+for each reader.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ NAME = re.compile(r"[a-z][a-z0-9_]*")
 _BRACE = re.compile(r"\{([a-z][a-z0-9_]*)\}|[{}]")
 _LINE_SPACE = re.compile(r"[\r\n\t]+")
 
-# A marked slot is written wholly in private-use characters, so that escaping, Markdown, changes of case and line
-# breaking leave it alone: start, one character for each character of the name, end.
+# A marked slot is written wholly in private-use characters, so that escaping, Markdown, changes of case and
+# line breaking leave it alone: start, one character for each character of the name, end.
 _START, _END, _SHIFT = "\ue000", "\ue001", 0xE100
 _MARKED = re.compile("\ue000([\ue130-\ue17a]+)\ue001")
 _LEFT_OVER = re.compile("[\ue000\ue001\ue100-\ue1ff]")
@@ -65,8 +65,8 @@ def name_character(character: str) -> str:
 def parse(text: str, allowed: Collection[str]) -> Parts:
     """Cut `text` into literals and slots. Only names in `allowed` may stand in braces.
 
-    Raises PlaceholderError for an unknown name or a lone brace, ValueError for a character that no message can
-    carry.
+    Raises PlaceholderError for an unknown name or a lone brace, ValueError for a character that no message
+    can carry.
     """
     odd = odd_character(text)
     if odd is not None:
@@ -90,8 +90,8 @@ def parse(text: str, allowed: Collection[str]) -> Parts:
 def _lone_brace(text: str, position: int, allowed: Collection[str]) -> PlaceholderError:
     near = text[max(0, position - 10) : position + 20].replace("\n", " ")
     message = (
-        f"a brace without a placeholder at character {position + 1}, near “{near}”; write a name in single braces,"
-        f" small letters, no spaces, or remove the brace; {_choice(allowed)}"
+        f"a brace without a placeholder at character {position + 1}, near “{near}”; write a name in single"
+        f" braces, small letters, no spaces, or remove the brace; {_choice(allowed)}"
     )
     return PlaceholderError("", text, position, message)
 
@@ -105,8 +105,8 @@ def _choice(allowed: Collection[str]) -> str:
 def fill(parts: Parts, values: Mapping[str, str]) -> Parts:
     """Put the values that are there into their slots; other slots stay.
 
-    A value is one line: line breaks and tabs in it become a space. Raises ValueError naming the slot when a value
-    holds a character that no message can carry.
+    A value is one line: line breaks and tabs in it become a space. Raises ValueError naming the slot when a
+    value holds a character that no message can carry.
     """
     return _joined(
         clean_value(part.name, values[part.name]) if isinstance(part, Slot) and part.name in values else part
@@ -143,7 +143,7 @@ def to_json(parts: Parts) -> list[str | dict[str, str]]:
 def from_json(items: object) -> Parts:
     """The parts that `to_json` wrote. Raises ValueError for anything else."""
     if not isinstance(items, list):
-        raise ValueError("parts are stored as a list")
+        raise ValueError("parts are stored as a list")  # noqa: TRY004  stored data is wrong, not the caller
     return _joined(_from_item(item) for item in items)
 
 

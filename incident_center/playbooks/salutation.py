@@ -9,9 +9,9 @@ from incident_center.playbooks.parts import odd_character
 def salutation(catalogue: Catalogue, *, language: str, name: str | None, form: str | None) -> str:
     """ "Guten Tag, Frau Weber", "Dear Mr Kim", "Guten Tag, Alex Kim", or the neutral greeting.
 
-    `form` is "mr", "ms" or None (any other value greets by name). The words are `message.salutation.*`. A name is
-    what a customer typed: it is put on one line and loses characters that no message can carry, because a greeting
-    must not stop a message.
+    `form` is "mr", "ms" or None (any other value greets by name). The words are `message.salutation.*`.
+    A name is what a customer typed: it is put on one line and loses characters that no message can carry,
+    because a greeting must not stop a message.
     """
     said = _one_line(name or "")
     if not said:

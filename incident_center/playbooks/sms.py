@@ -32,8 +32,8 @@ _TABLE = str.maketrans({odd: plain for plain, group in _EQUAL.items() for odd in
 class SmsCount:
     """What a text costs as an SMS.
 
-    `units` are septets (gsm7) or 16-bit units (ucs2); `left` is how many more fit into the last segment; `odd`
-    names the characters that forced ucs2, in the order of their first appearance.
+    `units` are septets (gsm7) or 16-bit units (ucs2); `left` is how many more fit into the last segment;
+    `odd` names the characters that forced ucs2, in the order of their first appearance.
     """
 
     encoding: Literal["gsm7", "ucs2"]

@@ -21,12 +21,16 @@ from incident_center.playbooks.sms import normalise_sms
 _NEAR = timedelta(days=180)
 
 
-class UnknownZone(ValueError):
+class UnknownZone(ValueError):  # noqa: N818  named by the contract of the room, as the two below
     """A time zone that the IANA database does not have."""
 
 
-class NonexistentTime(ValueError):
-    """A local time that the clocks skip. `before` and `after` are the last and first moments around the gap."""
+class NonexistentTime(ValueError):  # noqa: N818
+    """A local time that the clocks skip.
+
+    `before` and `after` (aware UTC) are the readings on either side of the gap, to be offered instead:
+    01:30 and 03:30 for 02:30.
+    """
 
     def __init__(self, local: datetime, zone: str, before: datetime, after: datetime) -> None:
         super().__init__(f"{local:%Y-%m-%d %H:%M} does not exist in {zone}: the clocks are put forward there")
@@ -36,7 +40,7 @@ class NonexistentTime(ValueError):
         self.after = after
 
 
-class AmbiguousTime(ValueError):
+class AmbiguousTime(ValueError):  # noqa: N818
     """A local time that comes twice. `first` and `second` are the two instants, aware UTC; ask which one."""
 
     def __init__(self, local: datetime, zone: str, first: datetime, second: datetime) -> None:

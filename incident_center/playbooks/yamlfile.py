@@ -1,6 +1,6 @@
 """Read a YAML 1.2 file into plain data and keep the line of every key and list item.
 
-Only maps, lists, texts and whole numbers: no tags, no aliases, no merge keys, so a file says what it seems to say.
+Only maps, lists, texts and whole numbers: no tags, aliases or merge keys, so a file says what it seems to.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Problem(NamedTuple):
         return f"{self.file}:{self.line}: {self.message}"
 
 
-class ContentErrors(ValueError):
+class ContentErrors(ValueError):  # noqa: N818  it carries several
     """Content files that may not be used. `problems` holds all that was found, in order of file and line."""
 
     def __init__(self, problems: list[Problem]) -> None:
@@ -115,7 +115,7 @@ class _Reader:
         if isinstance(node, SequenceNode) and str(node.tag) == _SEQ:
             return [self._item(item, (*path, index)) for index, item in enumerate(node.value)]
         if isinstance(node, ScalarNode):
-            return self._scalar(node, path)
+            return self._scalar(node)
         self.document.problem(path, f"the tag {node.tag} is not read here; remove it")
         return None
 
@@ -138,7 +138,7 @@ class _Reader:
                 data[key] = self.value(value_node, (*path, key))
         return data
 
-    def _scalar(self, node: ScalarNode, path: Path) -> object:
+    def _scalar(self, node: ScalarNode) -> object:
         tag, text = str(node.tag), str(node.value)
         if tag == _STR:
             return text
