@@ -65,7 +65,9 @@ def _check(session: Session, house: House, declaration: Declaration, now: dateti
     else:
         flaws += answer_flaws(playbook.ask, declaration.answers, house.languages)
     if not declaration.component_ids:
-        flaws.append(Flaw("components", "missing", "Tick at least one component; it decides who is written to."))
+        flaws.append(
+            Flaw("components", "missing", "Tick at least one component; it decides who is written to.")
+        )
     known = set(session.scalars(select(Component.id).where(Component.id.in_(declaration.component_ids))))
     for unknown in sorted(set(declaration.component_ids) - known):
         flaws.append(Flaw("components", "unknown", f"There is no component {unknown}."))

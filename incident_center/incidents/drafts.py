@@ -12,11 +12,15 @@ from incident_center.incidents.inputs import DraftInput
 from incident_center.models import Draft, Incident
 from incident_center.states import DraftState
 
-CHANGED_ELSEWHERE = "Somebody else saved this draft in the meantime. Yours is still on this page; compare, then save again."
+CHANGED_ELSEWHERE = (
+    "Somebody else saved this draft in the meantime. Yours is still on this page; compare, then save again."
+)
 
 
 def open_draft(session: Session, incident_id: int) -> Draft | None:
-    return session.scalar(select(Draft).where(Draft.incident_id == incident_id, Draft.state == DraftState.OPEN))
+    return session.scalar(
+        select(Draft).where(Draft.incident_id == incident_id, Draft.state == DraftState.OPEN)
+    )
 
 
 def save_draft(

@@ -34,11 +34,13 @@ def fix_typo(
         raise NotThere(f"There is no update {update_id}.")
     incident = session.get_one(Incident, update.incident_id)
     _check(house, incident, update, words)
-    revision = 1 + (session.scalar(select(func.max(UpdateFix.revision)).where(UpdateFix.update_id == update_id)) or 0)
+    revision = 1 + (
+        session.scalar(select(func.max(UpdateFix.revision)).where(UpdateFix.update_id == update_id)) or 0
+    )
     fix = UpdateFix(
         update_id=update_id,
         revision=revision,
-        words={lang: w.model_dump() for lang, w in words.items()},
+        words={lang: w.model_dump(mode="json") for lang, w in words.items()},
         reason=reason[:300],
         at=now,
         by=by,
@@ -84,7 +86,7 @@ def _check(house: House, incident: Incident, update: Update, words: Mapping[str,
             next_update=update.next_update_by is not None,
         )
     )
-    if not flaws and all(words[lang].model_dump() == update.words[lang] for lang in languages):
+    if not flaws and all(words[lang].model_dump(mode="json") == update.words[lang] for lang in languages):
         flaws.append(Flaw("words", "unchanged", "Nothing is different from what was published."))
     if flaws:
         raise Refused(*flaws)

@@ -32,7 +32,9 @@ from incident_center.playbooks import Words
 from incident_center.staff import audit
 from incident_center.states import ComponentStatus, DraftState, PromiseState, UpdateKind
 
-SOMEBODY_WAS_FIRST = "Somebody published on this incident while you were writing. Nothing of yours is lost: read it, then publish."
+SOMEBODY_WAS_FIRST = (
+    "Somebody published on this incident while you were writing. Nothing of yours is lost: read it, then publish."
+)
 
 
 def publish_update(
@@ -53,7 +55,11 @@ def publish_update(
     freeze_wordings(session, house=house, incident=incident, update=published, answers=publication.answers)
     _settle_and_promise(session, incident, published)
     components.apply(
-        session, incident=incident, update=published, wanted=_wanted_status(house, incident, publication), now=now
+        session,
+        incident=incident,
+        update=published,
+        wanted=_wanted_status(house, incident, publication),
+        now=now,
     )
     open_fanout(session, update=published, now=now)
     audit.record(
@@ -75,12 +81,10 @@ def publication_flaws(
     flaws: list[Flaw] = []
     correcting = publication.kind is UpdateKind.CORRECTION
     holding = publication.kind is UpdateKind.HOLDING
-    for flaw in (
+    flaws += _present(
         phase_flaw(incident.phase, publication.phase, correcting=correcting or holding),
         next_update_flaw(publication.phase, publication.next_update_by, now=now),
-    ):
-        if flaw is not None:
-            flaws.append(flaw)
+    )
     languages = list(house.languages)
     if correcting:
         flaws += _correction_flaws(session, house, incident, publication)
@@ -96,9 +100,17 @@ def publication_flaws(
     return flaws
 
 
-def _correction_flaws(session: Session, house: House, incident: Incident, publication: Publication) -> list[Flaw]:
+def _present(*flaws: Flaw | None) -> list[Flaw]:
+    return [flaw for flaw in flaws if flaw is not None]
+
+
+def _correction_flaws(
+    session: Session, house: House, incident: Incident, publication: Publication
+) -> list[Flaw]:
     flaws = list(answer_flaws(house.library.correction.ask, publication.answers, house.languages))
-    corrected = session.get(Update, publication.corrects_update_id) if publication.corrects_update_id else None
+    corrected = (
+        session.get(Update, publication.corrects_update_id) if publication.corrects_update_id else None
+    )
     if corrected is None or corrected.incident_id != incident.id:
         flaws.append(Flaw("corrects", "unknown", "Say which of this incident's updates is corrected."))
     return flaws
@@ -108,7 +120,7 @@ def _confirmation_flaws(house: House, incident: Incident, publication: Publicati
     if publication.kind is not UpdateKind.UPDATE:
         return []
     script = phase_script(house, incident, publication.phase)
-    items = script.confirm.get("en", []) if script else []
+    items: tuple[str, ...] = script.to_confirm("en") if script else ()
     flaws = [
         Flaw(f"confirmed.{position}", "unticked", f"Confirm before you say this: {item}")
         for position, item in enumerate(items)
@@ -122,7 +134,9 @@ def _confirmation_flaws(house: House, incident: Incident, publication: Publicati
     return flaws
 
 
-def _take(session: Session, incident: Incident, publication: Publication, *, seen: int, now: datetime) -> None:
+def _take(
+    session: Session, incident: Incident, publication: Publication, *, seen: int, now: datetime
+) -> None:
     """Wins the incident (and the draft) by conditional UPDATEs; whoever comes second changes no row."""
     taken = session.execute(
         update(Incident)
@@ -140,7 +154,11 @@ def _take(session: Session, incident: Incident, publication: Publication, *, see
 
 
 def _take_draft(session: Session, publication: Publication, incident: Incident) -> None:
-    matching = [Draft.id == publication.draft_id, Draft.incident_id == incident.id, Draft.state == DraftState.OPEN]
+    matching = [
+        Draft.id == publication.draft_id,
+        Draft.incident_id == incident.id,
+        Draft.state == DraftState.OPEN,
+    ]
     if publication.draft_version is not None:
         matching.append(Draft.version == publication.draft_version)
     taken = session.execute(
@@ -168,7 +186,7 @@ def _insert(
         kind=publication.kind,
         phase=publication.phase,
         corrects_update_id=publication.corrects_update_id,
-        words={lang: words.model_dump() for lang, words in publication.words.items()},
+        words={lang: words.model_dump(mode="json") for lang, words in publication.words.items()},
         answers={name: dict(texts) for name, texts in publication.answers.items()},
         script_changes=changes_against_script(base_script(house, incident, publication), publication.words),
         confirmed=confirmed,

@@ -57,7 +57,9 @@ def phase_flaw(current: Phase, wanted: Phase, *, correcting: bool) -> Flaw | Non
     if wanted in next_phases(current):
         return None
     if current in ENDING:
-        return Flaw("phase", "ended", "This incident has ended. Declare a new one, or correct one of its updates.")
+        return Flaw(
+            "phase", "ended", "This incident has ended. Declare a new one, or correct one of its updates."
+        )
     return Flaw("phase", "not_next", f"An incident that is {current} cannot become {wanted}.")
 
 
@@ -67,19 +69,25 @@ def next_update_flaw(phase: Phase, next_update_by: datetime | None, *, now: date
     if phase in ENDING:
         if next_update_by is None:
             return None
-        return Flaw(field, "ended", "An update that ends the incident promises no further one. Leave the time empty.")
+        return Flaw(
+            field, "ended", "An update that ends the incident promises no further one. Leave the time empty."
+        )
     if next_update_by is None:
         return Flaw(field, "missing", "Say when the next update comes. It need not be a solution, only news.")
     if next_update_by <= now:
         return Flaw(field, "in_the_past", "This time has passed. Choose a later one.")
     if next_update_by - now > FARTHEST:
-        return Flaw(field, "too_far", "Promise news within 24 hours; nobody should wait longer for a word from us.")
+        return Flaw(
+            field, "too_far", "Promise news within 24 hours; nobody should wait longer for a word from us."
+        )
     return None
 
 
 def started_at_flaw(started_at: datetime, *, now: datetime) -> Flaw | None:
     if started_at > now + MINUTE:
-        return Flaw("started_at", "in_the_future", "An outage cannot have begun in the future. Check the time.")
+        return Flaw(
+            "started_at", "in_the_future", "An outage cannot have begun in the future. Check the time."
+        )
     if now - started_at > EARLIEST_START:
         return Flaw("started_at", "too_early", "More than seven days ago. Check the date.")
     return None
@@ -103,7 +111,7 @@ def to_the_minute(moment: datetime) -> datetime:
 
 
 def holding_due(due_at: datetime, *, minutes: int, now: datetime) -> datetime:
-    """What a holding update promises: `minutes` after the promise that it keeps, or after now when that is long past."""
+    """What a holding update promises: `minutes` after the promise that it keeps, or after now if that is past."""
     return to_the_minute(max(due_at, now) + timedelta(minutes=minutes))
 
 

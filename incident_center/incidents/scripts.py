@@ -11,19 +11,21 @@ from incident_center.models import Incident
 from incident_center.playbooks import (
     EARLY,
     LATE,
-    Change,
     PhaseScript,
     PlaceholderError,
     Playbook,
     Words,
-    count_sms,
-    fill,
+    long_samples,
     parse,
     script_changes,
+    slots,
+    sms_preview,
 )
 from incident_center.states import Phase, UpdateKind
 
-SMS_SEGMENTS_MAX = 3  # three parts still arrive as one text on every phone we know of; more reads like a letter
+SMS_SEGMENTS_MAX = (
+    3  # three parts still arrive as one text on every phone we know of; more reads like a letter
+)
 ANSWER_MAX = 300
 
 
@@ -69,9 +71,9 @@ def changes_against_script(
     for language, edited in words.items():
         if language not in script:
             continue
-        rows: list[Change] = list(script_changes(script[language], edited))
+        rows = script_changes(script[language], edited)
         if rows:
-            changed[language] = [{"field": r.field, "before": r.before, "after": r.after} for r in rows]
+            changed[language] = [row._asdict() for row in rows]
     return changed
 
 
@@ -125,18 +127,24 @@ def _text_flaws(field: str, text: str, allowed: frozenset[str], values: Mapping[
     except ValueError as error:
         yield Flaw(field, "characters", str(error))
         return
-    left = {slot for slot in (part.name for part in parts if not isinstance(part, str))} - LATE - set(values)
+    left = slots(parts) - LATE - set(values)
     for name in sorted(left):
-        yield Flaw(field, "unanswered", f"{{{name}}} has no answer in this language. Answer it, or take it out.")
+        yield Flaw(
+            field, "unanswered", f"{{{name}}} has no answer in this language. Answer it, or take it out."
+        )
     if field.endswith(".sms") and not left:
-        yield from _sms_flaws(field, "".join(p if isinstance(p, str) else "x" * 14 for p in fill(parts, values)))
+        yield from _sms_flaws(field, text, values)
 
 
-def _sms_flaws(field: str, text: str) -> Iterator[Flaw]:
-    count = count_sms(text)
+def _sms_flaws(field: str, text: str, values: Mapping[str, str]) -> Iterator[Flaw]:
+    """Counted with long samples in the late slots: no reader's zone makes it longer."""
+    language = field.split(".")[1]
+    _, count = sms_preview(text, {**long_samples(language), **values})
     if count.segments > SMS_SEGMENTS_MAX:
         yield Flaw(
-            field, "too_long", f"This SMS has {count.segments} segments; at most {SMS_SEGMENTS_MAX}. Shorten it."
+            field,
+            "too_long",
+            f"This SMS has {count.segments} segments; at most {SMS_SEGMENTS_MAX}. Shorten it.",
         )
 
 
@@ -153,9 +161,13 @@ def answer_flaws(asked: Iterable[str], answers: Answers, languages: Iterable[str
             if not text:
                 yield Flaw(field, "missing", "Please answer this question; the words of the update need it.")
             elif len(text) > ANSWER_MAX:
-                yield Flaw(field, "too_long", f"At most {ANSWER_MAX} characters; it stands inside a sentence.")
+                yield Flaw(
+                    field, "too_long", f"At most {ANSWER_MAX} characters; it stands inside a sentence."
+                )
             elif not text.isprintable():
-                yield Flaw(field, "characters", "Write it in one line, without line breaks or control characters.")
+                yield Flaw(
+                    field, "characters", "Write it in one line, without line breaks or control characters."
+                )
 
 
 def time_slots(

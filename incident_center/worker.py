@@ -1,0 +1,101 @@
+"""The worker: keeps promises, cuts fan-outs, delivers. Each step answers whether it found work; the loop is dumb.
+
+SIGTERM: what is on the wire is finished and settled, leases are given back, and the process exits.
+"""
+
+import os
+import secrets
+import socket
+import threading
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.orm import Session
+
+from incident_center import clock
+from incident_center.center import Center
+from incident_center.delivery.engine import Engine
+from incident_center.incidents.keeper import keep_promises
+from incident_center.models import WorkerBeat
+from incident_center.states import Channel
+
+IDLE_SECONDS = 0.25  # how soon a new update is noticed by a worker with nothing to do
+KEEPER_EVERY = timedelta(seconds=1)
+BEAT_EVERY = timedelta(seconds=10)
+SKEW_MAX = 5.0
+TROUBLE_SECONDS = 2.0
+_log = structlog.get_logger()
+
+
+def owner_name() -> str:
+    """host:pid:random, so that a worker's leases are never mistaken for those of a later process."""
+    return f"{socket.gethostname()[:40]}:{os.getpid()}:{secrets.token_hex(4)}"
+
+
+class Worker:
+    """One worker in one process. `stop` ends `run` after the step that is under way."""
+
+    def __init__(self, center: Center, *, now: Callable[[], datetime] = clock.now) -> None:
+        self.center = center
+        self.owner = owner_name()
+        self.engine = Engine(center.database, center.house, owner=self.owner)
+        self.stop = threading.Event()
+        self._now = now
+        self._started_at = now()
+        self._kept_at: datetime | None = None
+        self._beat_at: datetime | None = None
+
+    def round(self) -> bool:
+        """One step of everything; answers whether any of it found work. Promises first: they have a time."""
+        self._beat()
+        found = self._keep()
+        found |= self.engine.singles_once()
+        found |= self.engine.expand_once()
+        for channel in Channel:
+            if not self.stop.is_set():
+                found |= self.engine.deliver_once(channel)
+        return found
+
+    def run(self) -> None:
+        """Rounds until `stop` is set. A database that is away is waited for; nothing is lost meanwhile."""
+        _log.info("worker_started", owner=self.owner)
+        while not self.stop.is_set():
+            try:
+                found = self.round()
+            except (OperationalError, DBAPIError) as error:
+                _log.warning("database_unavailable", kind=type(error.orig).__name__)
+                self.stop.wait(TROUBLE_SECONDS)
+                continue
+            if not found:
+                self.stop.wait(IDLE_SECONDS)
+        self.engine.release()
+        _log.info("worker_stopped", owner=self.owner)
+
+    def _keep(self) -> bool:
+        now = self._now()
+        if self._kept_at is not None and now - self._kept_at < KEEPER_EVERY:
+            return False
+        self._kept_at = now
+        skew = self.center.database.clock_skew(now)
+        if abs(skew) > SKEW_MAX:
+            _log.error("clock_skew", seconds=round(skew, 1), consequence="this worker keeps no promises")
+            return False
+        return keep_promises(self.center.database, self.center.house, now=now)
+
+    def _beat(self) -> None:
+        now = self._now()
+        if self._beat_at is not None and now - self._beat_at < BEAT_EVERY:
+            return
+        with self.center.database.transaction() as session:
+            sign_of_life(session, owner=self.owner, started_at=self._started_at, now=now)
+        self._beat_at = now
+
+
+def sign_of_life(session: Session, *, owner: str, started_at: datetime, now: datetime) -> None:
+    beat = session.get(WorkerBeat, owner)
+    if beat is None:
+        session.add(WorkerBeat(owner=owner, host=socket.gethostname()[:120], started_at=started_at, beat_at=now))
+    else:
+        beat.beat_at = now
