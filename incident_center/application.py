@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from flask import Flask
-from flask_openapi.models import Info
+from flask_openapi.models.info import Info
 from flask_openapi.openapi import OpenAPI
 from jinja2 import StrictUndefined
 from werkzeug.middleware.proxy_fix import ProxyFix

@@ -3,7 +3,7 @@
 from flask import Flask
 from htmx_flask import Htmx
 
-from incident_center.web import errors, headers, health
+from incident_center.web import doors, errors, headers, health
 from incident_center.web.context import csrf, limiter
 
 
@@ -14,4 +14,6 @@ def install(app: Flask) -> None:
     limiter.init_app(app)
     headers.install(app)
     errors.install(app)
+    doors.install(app)
+    app.jinja_env.globals["house"] = app.extensions["incident_center"].house
     app.register_blueprint(health.blueprint)
