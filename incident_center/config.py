@@ -68,7 +68,9 @@ def asset_dir(name: str) -> Path:
     return packaged if packaged.is_dir() else Path(__file__).parent.parent / name
 
 
-def load_settings(environ: Mapping[str, str] | None = None, *, dotenv: Path | None = Path(".env")) -> Settings:
+def load_settings(
+    environ: Mapping[str, str] | None = None, *, dotenv: Path | None = Path(".env")
+) -> Settings:
     """Settings from the environment over `.env`; raises SettingsError naming the first odd one."""
     values: dict[str, str] = {}
     if dotenv is not None and dotenv.is_file():
@@ -129,7 +131,9 @@ def _value(values: Mapping[str, str], name: str) -> str | None:
 def _secret(value: str | None) -> str:
     name = PREFIX + "SECRET_KEY"
     if value is None:
-        raise SettingsError(name, "is missing; make one with: python -c 'import secrets; print(secrets.token_urlsafe(48))'")
+        raise SettingsError(
+            name, "is missing; make one with: python -c 'import secrets; print(secrets.token_urlsafe(48))'"
+        )
     if len(value) < SECRET_MIN:
         raise SettingsError(name, f"is too short; at least {SECRET_MIN} characters keep links unforgeable")
     return value
@@ -152,7 +156,9 @@ def _database_url(value: str) -> str:
     if scheme not in {"sqlite", "postgresql", "postgresql+psycopg"}:
         raise SettingsError(PREFIX + "DATABASE_URL", "must begin with sqlite:/// or postgresql://")
     if value in {"sqlite://", "sqlite:///:memory:"}:
-        raise SettingsError(PREFIX + "DATABASE_URL", "must be a file; a database in memory loses every promise")
+        raise SettingsError(
+            PREFIX + "DATABASE_URL", "must be a file; a database in memory loses every promise"
+        )
     return value
 
 
@@ -176,8 +182,10 @@ def _folder(value: str | None) -> Path:
 def _company(value: str | None) -> str:
     if value is None:
         raise SettingsError(PREFIX + "COMPANY", "is missing; it is your company's name as customers know it")
-    if len(value) > 30 or not value.isprintable() or set(value) & set("{}<>\""):
-        raise SettingsError(PREFIX + "COMPANY", "must be at most 30 plain characters; every SMS begins with it")
+    if len(value) > 30 or not value.isprintable() or set(value) & set('{}<>"'):
+        raise SettingsError(
+            PREFIX + "COMPANY", "must be at most 30 plain characters; every SMS begins with it"
+        )
     return value
 
 
@@ -193,3 +201,21 @@ def _count(value: str, name: str) -> int:
     if not value.isdecimal() or int(value) > 10:
         raise SettingsError(PREFIX + name, "must be a whole number from 0 to 10")
     return int(value)
+
+
+def demo_settings(*, data_dir: Path, port: int, secret_key: str) -> Settings:
+    """The demo's own settings: loopback, SQLite and a mailbox in `data_dir`; nothing is read from the environment."""
+    return Settings(
+        database_url=f"sqlite:///{data_dir / 'incident-center.db'}",
+        data_dir=data_dir,
+        secret_key=secret_key,
+        public_url=f"http://127.0.0.1:{port}",
+        email_urls=("demo-mailbox://email",),
+        sms_urls=("demo-mailbox://sms",),
+        staff_urls=("demo-mailbox://staff",),
+        playbooks_dir=asset_dir("playbooks"),
+        templates_dir=asset_dir("templates"),
+        migrations_dir=asset_dir("migrations"),
+        company="Lindenpay",
+        demo=True,
+    )

@@ -1,15 +1,19 @@
 """The status of components: changed by an update, or by hand."""
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from incident_center.errors import Flaw, NotThere
+from incident_center.errors import Flaw, NotThere, Refused
+from incident_center.house import House
 from incident_center.models import Component, ComponentChange, Incident, Update
 from incident_center.staff import audit
 from incident_center.states import ComponentStatus
+
+_KEY = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
 def status_flaws(session: Session, wanted: Mapping[int, ComponentStatus]) -> list[Flaw]:
@@ -88,3 +92,25 @@ def _change(
     component.updated_at = now
     session.flush()
     return True
+
+
+def add_component(
+    session: Session, *, house: House, key: str, names: Mapping[str, str], position: int, by: str, now: datetime
+) -> Component:
+    """A new component, operational. Raises Refused: key taken or odd, a language's name missing."""
+    flaws = [
+        Flaw(f"names.{language}", "missing", f"Give its name in '{language}', as customers know it.")
+        for language in house.languages
+        if not names.get(language, "").strip()
+    ]
+    if not _KEY.fullmatch(key):
+        flaws.append(Flaw("key", "invalid", "Use small letters, digits and hyphens: sepa-instant."))
+    elif session.scalar(select(Component.id).where(Component.key == key)) is not None:
+        flaws.append(Flaw("key", "taken", "There is a component with this key already."))
+    if flaws:
+        raise Refused(*flaws)
+    component = Component(key=key, names=dict(names), position=position, created_at=now, updated_at=now)
+    session.add(component)
+    session.flush()
+    audit.record(session, by=by, action="component.added", subject=f"component {component.id}", now=now)
+    return component

@@ -83,7 +83,7 @@ def _rendered(
     now: datetime,
 ) -> Preview:
     by_medium = {wording.medium: wording for wording in frozen}
-    shown = {m: render(house, w, zone=zone, now=now) for m, w in by_medium.items() if m is not Medium.PAGE}
+    shown = {m: render(house, w, zone=zone) for m, w in by_medium.items() if m is not Medium.PAGE}
     sms = shown[Medium.SMS].text
     return Preview(
         language=language,
@@ -91,6 +91,6 @@ def _rendered(
         subject=shown[Medium.EMAIL].subject or "",
         texts={medium: rendered.text for medium, rendered in shown.items()},
         html=shown[Medium.EMAIL].html or "",
-        page=render_page(house, by_medium[Medium.PAGE], zone=zone, now=now),
+        page=render_page(house, by_medium[Medium.PAGE], zone=zone),
         sms=count_sms(sms),
     )
