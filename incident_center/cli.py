@@ -34,7 +34,9 @@ class _Honest(click.Group):
         except ContentErrors as errors:
             raise click.ClickException("\n".join(str(problem) for problem in errors.problems)) from errors
         except Refused as refused:
-            raise click.ClickException("\n".join(f"{f.field}: {f.message}" for f in refused.flaws)) from refused
+            raise click.ClickException(
+                "\n".join(f"{f.field}: {f.message}" for f in refused.flaws)
+            ) from refused
         except NotThere as missing:
             raise click.ClickException(str(missing)) from missing
         except OperationalError as error:
@@ -55,23 +57,38 @@ def _center() -> Center:
 
 
 @cli.command()
-@click.option("--port", type=click.IntRange(0, 65535), default=DEFAULT_PORT, show_default=True, help="0 takes a free one.")
-@click.option("--data-dir", type=click.Path(path_type=Path, file_okay=False), default=Path("var/demo"), show_default=True)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=DEFAULT_PORT,
+    show_default=True,
+    help="0 takes a free one.",
+)
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("var/demo"),
+    show_default=True,
+)
 def demo(port: int, data_dir: Path) -> None:
     """Try it: web, worker and a mailbox in one process, with sample data, on this machine only."""
     from incident_center.demo.run import run_demo
     from incident_center.logs import configure_logging
 
     configure_logging(quiet=True)
-    run_demo(port=port, data_dir=data_dir.absolute(), tell=lambda line: click.echo(line))
+    run_demo(port=port, data_dir=data_dir.absolute(), tell=click.echo)
 
 
 @cli.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 to be reached from other machines.")
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="0.0.0.0 to be reached from other machines."
+)
 @click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
 @click.option("--processes", type=click.IntRange(1, 64), default=2, show_default=True)
 @click.option("--threads", type=click.IntRange(1, 64), default=4, show_default=True, help="Per process.")
-@click.option("--with-worker", is_flag=True, help="Runs a worker beside it: one command for a small installation.")
+@click.option(
+    "--with-worker", is_flag=True, help="Runs a worker beside it: one command for a small installation."
+)
 def serve(host: str, port: int, processes: int, threads: int, with_worker: bool) -> None:
     """Serve the pages and the API."""
     from incident_center import serving
@@ -82,7 +99,9 @@ def serve(host: str, port: int, processes: int, threads: int, with_worker: bool)
     settings = load_settings()
     _refuse(check_settings(settings))
     _require_schema(build_center(settings))
-    serving.serve(settings, host=host, port=port, processes=processes, threads=threads, with_worker=with_worker)
+    serving.serve(
+        settings, host=host, port=port, processes=processes, threads=threads, with_worker=with_worker
+    )
 
 
 @cli.command()
@@ -160,7 +179,13 @@ def staff_add(email: str, name: str, roles: tuple[str, ...], language: str) -> N
 
     with _center().database.transaction() as session:
         person, password = add_staff(
-            session, email=email, name=name, roles=roles, language=language, by="command line", now=clock.now()
+            session,
+            email=email,
+            name=name,
+            roles=roles,
+            language=language,
+            by="command line",
+            now=clock.now(),
         )
         click.echo(f"e-mail: {person.email}\npassword: {password}")
 
@@ -172,7 +197,9 @@ def staff_password(email: str) -> None:
     from incident_center.staff.accounts import new_staff_password
 
     with _center().database.transaction() as session:
-        click.echo(f"password: {new_staff_password(session, email=email, by='command line', now=clock.now())}")
+        click.echo(
+            f"password: {new_staff_password(session, email=email, by='command line', now=clock.now())}"
+        )
 
 
 @cli.group()
@@ -200,8 +227,12 @@ def components() -> None:
 
 
 @components.command("add")
-@click.option("--key", required=True, help="Short and lasting: sepa-instant. Playbooks name components by it.")
-@click.option("--name", "names", multiple=True, required=True, help="en=SEPA Instant payouts; once per language.")
+@click.option(
+    "--key", required=True, help="Short and lasting: sepa-instant. Playbooks name components by it."
+)
+@click.option(
+    "--name", "names", multiple=True, required=True, help="en=SEPA Instant payouts; once per language."
+)
 @click.option("--position", type=int, default=0, show_default=True, help="Where it stands on the page.")
 def components_add(key: str, names: tuple[str, ...], position: int) -> None:
     """Add a component."""
@@ -224,7 +255,9 @@ def components_add(key: str, names: tuple[str, ...], position: int) -> None:
 def _pair(text: str) -> tuple[str, str]:
     language, equals, name = text.partition("=")
     if not equals:
-        raise click.BadParameter("write it as language=name, for example en=SEPA payouts", param_hint="--name")
+        raise click.BadParameter(
+            "write it as language=name, for example en=SEPA payouts", param_hint="--name"
+        )
     return language.strip(), name.strip()
 
 

@@ -34,14 +34,16 @@ class WorkerBeside:
 
     def _watch(self) -> None:
         while not self._ending.is_set():
-            self._child = subprocess.Popen([sys.executable, "-m", "incident_center", "worker"])  # noqa: S603 (our own command line)
+            self._child = subprocess.Popen([sys.executable, "-m", "incident_center", "worker"])
             code = self._child.wait()
             if not self._ending.is_set():
                 _log.error("worker_died", code=code)
                 self._ending.wait(RESTART_SECONDS)
 
 
-def serve(settings: Settings, *, host: str, port: int, processes: int, threads: int, with_worker: bool) -> None:
+def serve(
+    settings: Settings, *, host: str, port: int, processes: int, threads: int, with_worker: bool
+) -> None:
     """Serves until SIGTERM or Ctrl-C. Each process reads the same environment as this one did."""
     server = Granian(
         "incident_center:create_app",

@@ -95,7 +95,14 @@ def _change(
 
 
 def add_component(
-    session: Session, *, house: House, key: str, names: Mapping[str, str], position: int, by: str, now: datetime
+    session: Session,
+    *,
+    house: House,
+    key: str,
+    names: Mapping[str, str],
+    position: int,
+    by: str,
+    now: datetime,
 ) -> Component:
     """A new component, operational. Raises Refused: key taken or odd, a language's name missing."""
     flaws = [

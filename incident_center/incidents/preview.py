@@ -60,7 +60,7 @@ def preview(
         now=now,
         correction_of=corrected.published_at if corrected else None,
     )
-    return _rendered(house, frozen, language=language, flaws=flaws, zone=zone, now=now)
+    return _rendered(house, frozen, language=language, flaws=flaws, zone=zone)
 
 
 def _blocks(flaw: Flaw, language: str) -> bool:
@@ -80,7 +80,6 @@ def _rendered(
     language: str,
     flaws: tuple[Flaw, ...],
     zone: str,
-    now: datetime,
 ) -> Preview:
     by_medium = {wording.medium: wording for wording in frozen}
     shown = {m: render(house, w, zone=zone) for m, w in by_medium.items() if m is not Medium.PAGE}

@@ -111,8 +111,9 @@ def to_the_minute(moment: datetime) -> datetime:
 
 
 def holding_due(due_at: datetime, *, minutes: int, now: datetime) -> datetime:
-    """What a holding update promises: `minutes` after the promise that it keeps, or after now if that is past."""
-    return to_the_minute(max(due_at, now) + timedelta(minutes=minutes))
+    """What a holding update promises: `minutes` after the promise that it keeps, or from now on if it is late."""
+    base = now if is_overdue(due_at, now=now) else due_at
+    return to_the_minute(base + timedelta(minutes=minutes))
 
 
 def rung_times(made_at: datetime, due_at: datetime) -> dict[Rung, datetime]:
