@@ -44,9 +44,12 @@ class _Group(NamedTuple):
 
 def file_path(path: Path) -> Path:
     """A model's path as the file has it: a phase's `words` and a question's `text` are not written there."""
-    if len(path) > 2 and (path[0], path[2]) in {("phases", "words"), ("ask", "text")}:
-        return path[:2] + path[3:]
-    return path
+    return path[:2] + path[3:] if is_hidden(path[:3]) else path
+
+
+def is_hidden(path: Path) -> bool:
+    """Whether `path` is a level that models have and files do not."""
+    return len(path) == 3 and (path[0], path[2]) in {("phases", "words"), ("ask", "text")}
 
 
 def check_file(item: Script | Phrase, document: Document) -> None:
@@ -107,8 +110,12 @@ def _check_languages(item: Script | Phrase, document: Document) -> None:
                 source, f"the language {language} is missing; every file carries at least en and de"
             )
     for path, value in _walk(item, ()):
-        # Every map but `ask` itself is a map of languages; one that is left out altogether is empty.
-        if not isinstance(value, dict) or not value or path in {("ask",), source}:
+        # Every map but `ask` itself is a map of languages; one that may be left out is then empty.
+        if (
+            not isinstance(value, dict)
+            or path in {("ask",), source}
+            or (not value and _may_be_empty(item, path))
+        ):
             continue
         for language in carried:
             if language not in value:
@@ -117,6 +124,11 @@ def _check_languages(item: Script | Phrase, document: Document) -> None:
             if language not in carried:
                 message = f"the language {language} stands here, but not in {source[0]}"
                 document.problem((*path, language), message)
+
+
+def _may_be_empty(item: Script | Phrase, path: Path) -> bool:
+    needed = isinstance(item, Playbook | Phrase)
+    return path[-1] in {"confirm", "never_say", "avoid"} or (not needed and path[0] in {"title", "use_when"})
 
 
 def _check_plain_texts(item: Script | Phrase, document: Document) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from incident_center.playbooks.checks import Script, check_file, check_together, file_path
+from incident_center.playbooks.checks import Script, check_file, check_together, file_path, is_hidden
 from incident_center.playbooks.explain import explain
 from incident_center.playbooks.models import (
     LANGUAGE_PATTERN,
@@ -25,6 +25,11 @@ _KINDS: dict[str, type[Script]] = {
     "incident": Playbook,
     "holding": HoldingScript,
     "correction": CorrectionScript,
+}
+_INSTEAD = {
+    "key": "the file's name is the key",
+    "words": "the languages stand beside phase",
+    "text": "the languages stand beside sample",
 }
 _KEY = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _LANGUAGE = re.compile(LANGUAGE_PATTERN)
@@ -50,9 +55,12 @@ class Library:
         A playbook that is unknown, gone or silent falls back to `holding.yaml`, so this never fails.
         """
         playbook = self.playbooks.get(playbook_key or "")
-        source: Playbook | HoldingScript = playbook if playbook and playbook.holding else self.holding
-        words = source.holding or self.holding.holding
-        return (source.holding_again or words) if streak > 1 else words
+        own = _held(playbook, streak) if playbook else None
+        return own or _held(self.holding, streak) or self.holding.holding
+
+
+def _held(script: Playbook | HoldingScript, streak: int) -> Mapping[str, Words] | None:
+    return (script.holding_again if streak > 1 else None) or script.holding
 
 
 @dataclass
@@ -140,8 +148,10 @@ def _validated(document: Document, key: str, *, is_phrase: bool) -> Script | Phr
     model: type[Script | Phrase] | None = Phrase if is_phrase else _model_for(document, data, key)
     if model is None:
         return None
-    if "key" in data:
-        document.problem(("key",), "unknown key “key”; the file's name is the key")
+    extra = [path for path in document.lines if path == ("key",) or is_hidden(path)]
+    if extra:
+        for path in extra:
+            document.problem(path, f"unknown key “{path[-1]}”; {_INSTEAD[str(path[-1])]}")
         return None
     named = {"key": key} if model in {Playbook, Phrase} else {}
     try:
@@ -180,10 +190,13 @@ def _reshaped(data: dict[str, object]) -> dict[str, object]:
 def _gathered(entry: object, name: str) -> object:
     if not isinstance(entry, dict):
         return entry
-    languages = {key: value for key, value in entry.items() if _LANGUAGE.fullmatch(key)}
+    languages = {
+        key: value
+        for key, value in entry.items()
+        if _LANGUAGE.fullmatch(key) and key not in Words.model_fields  # "sms" looks like a language
+    }
     rest = {key: value for key, value in entry.items() if key not in languages}
-    # A file that writes `words:` or `text:` itself is told so by the model: the key is then in both places.
-    return rest | {name: languages} if name not in rest else {**rest, **languages}
+    return rest | {name: languages}
 
 
 def _check_shelf(shelf: _Shelf) -> None:

@@ -74,15 +74,15 @@ def _from_cldr(language: str, english: _Entry) -> Speech:
         locale = Locale.parse(language, sep="-")
     except (UnknownLocaleError, ValueError):
         return _speech(english)
-    date = str(locale.date_formats["full"].pattern)
+    full = str(locale.date_formats["full"].pattern)
+    skeletons = locale.datetime_skeletons
+    short = next((skeletons[name] for name in ("MMMMEEEEd", "MMMMEd", "MMMEd") if name in skeletons), full)
     entry = english.model_copy(
         update={
             "locale": str(locale),
             "time": str(locale.time_formats["short"].pattern),
-            "date": str(locale.datetime_skeletons["MMMMEEEEd"].pattern)
-            if "MMMMEEEEd" in locale.datetime_skeletons
-            else date,
-            "date_with_year": date,
+            "date": str(getattr(short, "pattern", short)),
+            "date_with_year": full,
             "dated": "{time}, {date}",
         }
     )

@@ -21,11 +21,11 @@ from incident_center.playbooks.sms import normalise_sms
 _NEAR = timedelta(days=180)
 
 
-class UnknownZone(ValueError):  # noqa: N818  named by the contract of the room, as the two below
+class UnknownZone(ValueError):
     """A time zone that the IANA database does not have."""
 
 
-class NonexistentTime(ValueError):  # noqa: N818
+class NonexistentTime(ValueError):
     """A local time that the clocks skip.
 
     `before` and `after` (aware UTC) are the readings on either side of the gap, to be offered instead:
@@ -40,7 +40,7 @@ class NonexistentTime(ValueError):  # noqa: N818
         self.after = after
 
 
-class AmbiguousTime(ValueError):  # noqa: N818
+class AmbiguousTime(ValueError):
     """A local time that comes twice. `first` and `second` are the two instants, aware UTC; ask which one."""
 
     def __init__(self, local: datetime, zone: str, first: datetime, second: datetime) -> None:

@@ -33,7 +33,7 @@ class Problem(NamedTuple):
         return f"{self.file}:{self.line}: {self.message}"
 
 
-class ContentErrors(ValueError):  # noqa: N818  it carries several
+class ContentErrors(ValueError):
     """Content files that may not be used. `problems` holds all that was found, in order of file and line."""
 
     def __init__(self, problems: list[Problem]) -> None:
