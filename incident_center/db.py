@@ -64,7 +64,13 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 def state_column(kind: type[StrEnum]) -> Enum:
     """A vocabulary of states.py, stored by value as text, so that a new word needs no migration."""
-    return Enum(kind, native_enum=False, length=24, values_callable=lambda k: [m.value for m in k])
+    return Enum(
+        kind,
+        native_enum=False,
+        length=24,
+        validate_strings=True,
+        values_callable=lambda k: [m.value for m in k],
+    )
 
 
 Json = JSON().with_variant(JSONB(), "postgresql")

@@ -1,1 +1,168 @@
-"""The database's promises: what commits, what does not, and that nobody meets a locked file."""
+"""The database's promises: what is committed, what is not, and that writers wait instead of failing."""
+
+import threading
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from sqlalchemy import select, text
+from sqlalchemy.exc import IntegrityError, StatementError
+
+from incident_center.db import Base, Database
+from incident_center.models import Component, Subscriber
+from incident_center.states import Channel, FormOfAddress
+from tests.builders import NOW, a_component, an_incident, juergen, mai, olivia
+
+WRITERS = 8
+ROUNDS = 25
+
+
+def test_a_transaction_is_committed_when_its_block_ends(database: Database) -> None:
+    with database.transaction() as session:
+        a_component(session)
+    with database.reading() as session:
+        assert session.scalars(select(Component.key)).all() == ["sepa-instant"]
+
+
+def test_a_transaction_that_raises_leaves_nothing(database: Database) -> None:
+
+    def fail_half_way() -> None:
+        with database.transaction() as session:
+            a_component(session)
+            raise ValueError("half way")
+
+    with pytest.raises(ValueError, match="half way"):
+        fail_half_way()
+    with database.reading() as session:
+        assert session.scalars(select(Component)).all() == []
+
+
+def test_rows_can_be_read_after_their_transaction(database: Database) -> None:
+    with database.transaction() as session:
+        incident = an_incident(session)
+    assert incident.titles["en"] == "Payout gateway down"
+
+
+def test_a_reading_session_refuses_to_write(database: Database) -> None:
+    with database.transaction() as session:
+        a_component(session)
+    with database.reading() as session:
+        component = session.scalars(select(Component)).one()
+        component.position = 99
+        with pytest.raises(RuntimeError, match="asked to write"):
+            session.flush()
+    with database.reading() as session:
+        assert session.scalars(select(Component.position)).one() != 99
+
+
+def test_a_reading_session_never_leaves_a_raw_statement_behind(database: Database) -> None:
+    """A bulk UPDATE passes by the session's guard; it is rolled back when the block ends."""
+    with database.transaction() as session:
+        a_component(session)
+    with database.reading() as session:
+        session.execute(text("UPDATE components SET position = 99"))
+    with database.reading() as session:
+        assert session.scalars(select(Component.position)).one() != 99
+
+
+def test_times_come_back_as_aware_utc(database: Database) -> None:
+    in_tokyo = datetime(2026, 11, 20, 22, 30, 15, 123456, tzinfo=timezone(timedelta(hours=9)))
+    with database.transaction() as session:
+        a_component(session, created_at=in_tokyo)
+    with database.reading() as session:
+        stored = session.scalars(select(Component.created_at)).one()
+    assert stored == in_tokyo
+    assert stored.tzinfo is UTC
+
+
+def test_times_are_compared_as_instants(database: Database) -> None:
+    """SQLite stores text: an offset in it would be compared letter by letter."""
+    with database.transaction() as session:
+        a_component(session, created_at=NOW)
+    later_by_the_clock_on_the_wall = (NOW - timedelta(minutes=1)).astimezone(timezone(timedelta(hours=9)))
+    with database.reading() as session:
+        question = select(Component).where(Component.created_at > later_by_the_clock_on_the_wall)
+        assert session.scalars(question).one().created_at == NOW
+
+
+def test_a_naive_time_is_refused(database: Database) -> None:
+    naive = NOW.replace(tzinfo=None)
+    with pytest.raises(StatementError, match="a time without a zone"), database.transaction() as session:
+        a_component(session, created_at=naive)
+
+
+def test_a_state_is_stored_by_its_value_and_read_as_its_word(database: Database) -> None:
+    with database.transaction() as session:
+        juergen(session)
+    with database.reading() as session:
+        assert session.execute(text("SELECT channel, form FROM subscribers")).one() == ("email", "mr")
+        person = session.scalars(select(Subscriber)).one()
+    assert (person.channel, person.form) == (Channel.EMAIL, FormOfAddress.MR)
+
+
+def test_a_state_that_is_no_word_of_ours_is_refused(database: Database) -> None:
+    with pytest.raises(StatementError, match="pigeon"), database.transaction() as session:
+        olivia(session, channel="pigeon")
+
+
+def test_a_foreign_key_to_nothing_is_refused(database: Database) -> None:
+    """SQLite checks foreign keys only where each connection asks for it."""
+    lost = text("INSERT INTO incident_components (incident_id, component_id) VALUES (404, 404)")
+    with pytest.raises(IntegrityError), database.transaction() as session:
+        session.execute(lost)
+
+
+def test_writers_at_once_wait_for_each_other(database: Database) -> None:
+    """Read, then write, in many threads: nobody meets "database is locked" and no addition is lost."""
+    with database.transaction() as session:
+        component_id = a_component(session, position=0).id
+    problems: list[BaseException] = []
+
+    def add() -> None:
+        try:
+            for _ in range(ROUNDS):
+                with database.transaction() as session:
+                    question = select(Component).where(Component.id == component_id).with_for_update()
+                    session.scalars(question).one().position += 1
+        except BaseException as problem:  # noqa: BLE001 (told below, in the test's own thread)
+            problems.append(problem)
+
+    threads = [threading.Thread(target=add) for _ in range(WRITERS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert problems == []
+    with database.reading() as session:
+        assert session.scalars(select(Component.position)).one() == WRITERS * ROUNDS
+
+
+def test_readers_do_not_wait_for_a_writer(database: Database) -> None:
+    with database.transaction() as session:
+        a_component(session)
+    with database.transaction() as writing:
+        a_component(writing, key="cards")
+        with database.reading() as session:  # in the middle of the other's transaction
+            assert session.scalars(select(Component.key)).all() == ["sepa-instant"]
+
+
+def test_the_clock_skew_is_told_in_seconds(database: Database) -> None:
+    skew = database.clock_skew(datetime.now(UTC) + timedelta(seconds=30))
+    expected = 0.0 if database.is_sqlite else 30.0  # one machine has one clock
+    assert skew == pytest.approx(expected, abs=2)
+
+
+def test_constraints_have_names_that_a_migration_can_call() -> None:
+    for table in Base.metadata.tables.values():
+        for constraint in table.constraints:
+            assert constraint.name, f"a constraint of {table.name} has no name"
+
+
+def test_the_cast_fits_the_tables(database: Database) -> None:
+    with database.transaction() as session:
+        people = [olivia(session), juergen(session), mai(session)]
+        an_incident(session)
+    assert [person.address for person in people] == [
+        "o'brien+payout@example.com",
+        "j.gross@example.com",
+        "+12125550123",
+    ]
