@@ -143,7 +143,11 @@ def _public_url(value: str | None) -> str:
     name = PREFIX + "PUBLIC_URL"
     if value is None:
         raise SettingsError(name, "is missing; it is the address that links in messages use")
-    parts = urlsplit(value)
+    try:
+        parts = urlsplit(value)
+        _ = parts.port  # a port that is no number is found only when asked for
+    except ValueError as error:
+        raise SettingsError(name, f"is not an address ({error})") from error
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise SettingsError(name, "must be an http(s) address such as https://status.example.com")
     if parts.query or parts.fragment or parts.username:
