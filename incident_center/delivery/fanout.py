@@ -1,0 +1,226 @@
+"""Fan-outs: opened by publishing in one INSERT, cut into chunks by the worker.
+
+Cutting walks the subscribers by key; the cursor is saved in the same transaction as the chunks, so that a
+crash neither forgets nor repeats anybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from incident_center.delivery.people import ENDED_PHASES, audience, concerned, unresolved, without_row
+from incident_center.delivery.sql import changed, insert_all, insert_ignoring, skip_locked
+from incident_center.models import Chunk, Delivery, Fanout, Incident, Subscriber, Update
+from incident_center.states import Channel, ChunkState, DeliveryState, FanoutState, SubscriberState
+
+LIFETIME = timedelta(hours=4)  # older news would mislead
+LIFETIME_OF_THE_END = timedelta(hours=24)  # "it is over" stays true and useful
+CHUNK = 500
+CHUNKS_A_STEP = 20  # people walked in one transaction: 10,000, about 50 ms
+DONE = -1  # a channel's cursor when everybody has been walked
+LIVE = (FanoutState.OPEN, FanoutState.CUT)
+
+
+def open_fanout(session: Session, *, update: Update, now: datetime) -> Fanout:
+    """The sending of `update`; what is still open of the incident's older updates ends here.
+
+    Two statements, whatever the number of people. Chunks of older fan-outs are settled by the workers, who
+    look at their fan-out's state (and hold it) before they mark a batch.
+    """
+    _supersede_older(session, update)
+    lifetime = LIFETIME_OF_THE_END if update.phase in ENDED_PHASES else LIFETIME
+    fanout = Fanout(
+        update_id=update.id,
+        incident_id=update.incident_id,
+        state=FanoutState.OPEN,
+        cursors={},
+        created_at=now,
+        expires_at=now + lifetime,
+    )
+    session.add(fanout)
+    session.flush()
+    return fanout
+
+
+def _supersede_older(session: Session, newer: Update) -> None:
+    session.execute(
+        update(Fanout)
+        .where(Fanout.incident_id == newer.incident_id, Fanout.update_id < newer.id, Fanout.state.in_(LIVE))
+        .values(state=FanoutState.SUPERSEDED)
+    )
+
+
+def queue_current_status(session: Session, *, subscriber: Subscriber, now: datetime) -> None:
+    """Where things stand, for somebody who has joined or changed channel or components in mid-incident.
+
+    One row due now for each unresolved incident that concerns them, unless they have had its latest update
+    or are being written to at this moment. Call it in the transaction that makes them part of the audience.
+    """
+    session.flush()
+    if subscriber.state is not SubscriberState.CONFIRMED:
+        return
+    latest = (
+        select(func.max(Update.id).label("update_id"), Update.incident_id)
+        .join(Incident, Incident.id == Update.incident_id)
+        .where(unresolved())
+        .group_by(Update.incident_id)
+        .subquery()
+    )
+    wanted = session.execute(
+        select(latest.c.update_id, latest.c.incident_id).where(
+            select(Subscriber.id)
+            .where(
+                Subscriber.id == subscriber.id,
+                concerned(latest.c.incident_id),
+                without_row(latest.c.update_id),
+            )
+            .exists()
+        )
+    ).all()
+    rows = [
+        {
+            "update_id": update_id,
+            "incident_id": incident_id,
+            "subscriber_id": subscriber.id,
+            "channel": subscriber.channel,
+            "state": DeliveryState.DUE,
+            "attempts": 0,
+            "fence": 0,
+            "possibly_twice": False,
+            "not_before": now,
+            "at": now,
+            "created_at": now,
+        }
+        for update_id, incident_id in wanted
+        if not _on_the_wire(session, update_id=update_id, subscriber_id=subscriber.id)
+    ]
+    insert_ignoring(session, Delivery, rows)
+
+
+def _on_the_wire(session: Session, *, update_id: int, subscriber_id: int) -> bool:
+    batches = session.scalars(
+        select(Chunk.batch).where(
+            Chunk.update_id == update_id,
+            Chunk.batch_at.is_not(None),
+            Chunk.first_id <= subscriber_id,
+            Chunk.last_id >= subscriber_id,
+        )
+    )
+    return any(subscriber_id in batch for batch in batches)
+
+
+def cut_some(session: Session, *, now: datetime) -> bool:
+    """Cuts the next chunks of one open fan-out; answers whether there was one."""
+    fanout = session.scalar(
+        skip_locked(
+            session, select(Fanout).where(Fanout.state == FanoutState.OPEN).order_by(Fanout.id).limit(1)
+        )
+    )
+    if fanout is None:
+        return False
+    cursors = dict(fanout.cursors)
+    for channel in Channel:
+        after = cursors.get(channel.value, 0)
+        if after != DONE:
+            ids = _next_ids(session, fanout, channel, after=after)
+            insert_all(session, Chunk, _chunks(fanout, channel, ids))
+            cursors[channel.value] = ids[-1] if len(ids) == CHUNK * CHUNKS_A_STEP else DONE
+    cut = all(cursor == DONE for cursor in cursors.values())
+    # A publisher may have superseded it in the meantime; then it stays superseded.
+    session.execute(
+        update(Fanout)
+        .where(Fanout.id == fanout.id, Fanout.state == FanoutState.OPEN)
+        .values(
+            cursors=cursors,
+            state=FanoutState.CUT if cut else FanoutState.OPEN,
+            cut_at=now if cut else None,
+        )
+        .execution_options(synchronize_session=False)
+    )
+    return True
+
+
+def _next_ids(session: Session, fanout: Fanout, channel: Channel, *, after: int) -> Sequence[int]:
+    return session.scalars(
+        select(Subscriber.id)
+        .where(
+            Subscriber.id > after,
+            audience(fanout.incident_id, channel),
+            without_row(fanout.update_id),
+        )
+        .order_by(Subscriber.id)
+        .limit(CHUNK * CHUNKS_A_STEP)
+    ).all()
+
+
+def _chunks(fanout: Fanout, channel: Channel, ids: Sequence[int]) -> list[dict[str, object]]:
+    pieces = [ids[start : start + CHUNK] for start in range(0, len(ids), CHUNK)]
+    return [
+        {
+            "fanout_id": fanout.id,
+            "update_id": fanout.update_id,
+            "incident_id": fanout.incident_id,
+            "channel": channel,
+            "first_id": piece[0],
+            "last_id": piece[-1],
+            "size": len(piece),
+            "state": ChunkState.OPEN,
+            "fence": 0,
+            "batch": [],
+            "left": 0,
+        }
+        for piece in pieces
+    ]
+
+
+def settle_superseded(session: Session, *, now: datetime) -> bool:
+    """Closes chunks whose update has been overtaken or is too old; answers whether there were any.
+
+    `left` becomes the number of people who will not get this update. A chunk with people on the wire is
+    left to its worker, or to the recovery of its lease.
+    """
+    overtaken = select(Fanout.id).where(Fanout.state.not_in(LIVE))
+    too_old = select(Fanout.id).where(Fanout.expires_at <= now)
+    settled = 0
+    for fanouts, state in ((overtaken, ChunkState.SUPERSEDED), (too_old, ChunkState.EXPIRED)):
+        ids = session.scalars(
+            skip_locked(
+                session,
+                select(Chunk.id)
+                .where(
+                    Chunk.state == ChunkState.OPEN,
+                    Chunk.fanout_id.in_(fanouts),
+                    Chunk.batch_at.is_(None),
+                    (Chunk.lease_until.is_(None)) | (Chunk.lease_until <= now),
+                )
+                .limit(200),
+            )
+        ).all()
+        if ids:
+            settled += changed(
+                session,
+                update(Chunk)
+                .where(Chunk.id.in_(ids))
+                .values(state=state, finished_at=now, left=people_left(), fence=Chunk.fence + 1),
+            )
+    return settled > 0
+
+
+def people_left() -> object:
+    """A chunk's people without a delivery, as an expression for an UPDATE of chunks; never below 0."""
+    written = (
+        select(func.count(Delivery.id))
+        .where(
+            Delivery.update_id == Chunk.update_id,
+            Delivery.channel == Chunk.channel,
+            Delivery.subscriber_id.between(Chunk.first_id, Chunk.last_id),
+        )
+        .scalar_subquery()
+    )
+    left = Chunk.size - written
+    return func.coalesce(func.nullif(left, func.abs(left) * -1), 0)
