@@ -8,6 +8,8 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from incident_center.playbooks.models import Words
+
 Path = tuple[str | int, ...]
 
 
@@ -96,6 +98,6 @@ def _is_model(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
-def words_problems(error: ValidationError, model: type[BaseModel]) -> list[tuple[str, str]]:
-    """The same with dotted field names ("known.0"), for words that a lead edited."""
-    return [(".".join(str(part) for part in path), message) for path, message in explain(error, model)]
+def words_problems(error: ValidationError) -> list[tuple[str, str]]:
+    """(field, sentence) for words that `Words.model_validate` refused; fields as `Words.texts` names them."""
+    return [(".".join(str(part) for part in path), message) for path, message in explain(error, Words)]

@@ -83,6 +83,8 @@ def parse_document(text: str, *, file: str) -> Document:
         document.problems.append(_syntax_problem(file, error))
     except YAMLError as error:
         document.problems.append(Problem(file, 1, f"not YAML: {error}"))
+    except RecursionError:
+        document.problems.append(Problem(file, 1, "maps and lists stand too deep in one another"))
     else:
         if node is None:
             document.problems.append(Problem(file, 1, "the file is empty"))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from incident_center.playbooks import Problem, check_folder
+
 WORDS = """\
 subject: "Payouts are delayed"
 known: ["Since {started_at}, {scope} are delayed."]
@@ -95,3 +97,8 @@ def write(folder: Path, changed: Mapping[str, str | None] | None = None) -> Path
 def line_of(text: str, part: str) -> int:
     """The line on which `part` stands first."""
     return text[: text.index(part)].count("\n") + 1
+
+
+def found_in(folder: Path, file: str) -> list[Problem]:
+    """What the check says of one file."""
+    return [problem for problem in check_folder(folder) if problem.file == file]
