@@ -65,11 +65,11 @@ def queue_staff(
 ) -> bool:
     """A note to the crisis team on every URL in INCIDENT_CENTER_STAFF_URLS, once for each `key`.
 
-    Answers whether there is anybody to tell; without a URL nothing is queued.
+    Answers whether it was queued now: False when this key was queued before, or when there is nobody to tell.
     """
     if not house.settings.staff_urls:
         return False
-    _insert(
+    return _insert(
         session,
         kind=MessageKind.STAFF,
         channel=None,
@@ -83,10 +83,9 @@ def queue_staff(
         now=now,
         lifetime=lifetime,
     )
-    return True
 
 
-def _insert(session: Session, *, now: datetime, lifetime: timedelta, **columns: object) -> None:
+def _insert(session: Session, *, now: datetime, lifetime: timedelta, **columns: object) -> bool:
     session.flush()  # the row may name a subscriber who is still in the session
     row = {
         "state": DeliveryState.DUE,
@@ -98,4 +97,4 @@ def _insert(session: Session, *, now: datetime, lifetime: timedelta, **columns: 
         "created_at": now,
         "expires_at": now + lifetime,
     }
-    insert_ignoring(session, Message, [row | columns])
+    return insert_ignoring(session, Message, [row | columns]) == 1

@@ -1,0 +1,160 @@
+"""The words of single messages: confirm, welcome, already subscribed, goodbye. Finished texts, ready to queue.
+
+A confirmation may reach somebody who never heard of us: it greets nobody by name and repeats nothing that was
+typed, so that nobody can send their own words in our name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from incident_center.delivery.links import manage_url, unsubscribe_url
+from incident_center.delivery.templating import html_template, text_template
+from incident_center.house import House
+from incident_center.playbooks import normalise_sms, salutation
+from incident_center.states import Channel
+
+
+@dataclass(frozen=True)
+class SingleText:
+    """What `singles.queue_message` takes: `subject`, `html` and `headers` are an e-mail's only."""
+
+    text: str
+    subject: str | None = None
+    html: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def confirm_email(house: House, *, language: str, confirm_url: str, hours: int) -> SingleText:
+    """The link opens a page with a button: mail scanners fetch links, and a GET must not confirm."""
+    say = _Say(house, language, "confirm_email")
+    return _letter(
+        house,
+        language=language,
+        subject=say("subject"),
+        paragraphs=[say("ask", company=house.company)],
+        button=say("button"),
+        button_url=confirm_url,
+        after=[say("valid", hours=str(hours)), say("not_you")],
+    )
+
+
+def confirm_sms(house: House, *, language: str, code: str, minutes: int) -> SingleText:
+    return _sms(house, language, "confirm_sms", company=house.company, code=code, minutes=str(minutes))
+
+
+def welcome(
+    house: House,
+    *,
+    channel: Channel,
+    language: str,
+    subscriber_id: int,
+    name: str | None = None,
+    form: str | None = None,
+) -> SingleText:
+    """Sent once the address is confirmed."""
+    if channel is Channel.SMS:
+        links = {"manage_url": manage_url(house, subscriber_id)}
+        return _sms(house, language, "welcome_sms", company=house.company, **links)
+    say = _Say(house, language, "welcome_email")
+    return _letter(
+        house,
+        language=language,
+        subscriber_id=subscriber_id,
+        greeting=salutation(house.catalogue, language=language, name=name, form=form),
+        subject=say("subject"),
+        paragraphs=[say("done"), say("promise")],
+        button=say("button"),
+        button_url=house.settings.public_url,
+    )
+
+
+def already(house: House, *, channel: Channel, language: str, subscriber_id: int) -> SingleText:
+    """For somebody who subscribes a second time. Whoever typed the address must not learn anything: no name."""
+    if channel is Channel.SMS:
+        links = {"manage_url": manage_url(house, subscriber_id)}
+        return _sms(house, language, "already_sms", company=house.company, **links)
+    say = _Say(house, language, "already_email")
+    return _letter(
+        house,
+        language=language,
+        subscriber_id=subscriber_id,
+        subject=say("subject"),
+        paragraphs=[say("known")],
+        button=say("button"),
+        button_url=manage_url(house, subscriber_id),
+        after=[say("not_you")],
+    )
+
+
+def goodbye(house: House, *, channel: Channel, language: str) -> SingleText:
+    """The last message; it carries no personal link, because there is nothing left to manage."""
+    subscribe_url = f"{house.settings.public_url}/subscribe"
+    if channel is Channel.SMS:
+        return _sms(house, language, "goodbye_sms", company=house.company, subscribe_url=subscribe_url)
+    say = _Say(house, language, "goodbye_email")
+    return _letter(
+        house,
+        language=language,
+        subject=say("subject"),
+        paragraphs=[say("done"), say("back")],
+        button=say("button"),
+        button_url=subscribe_url,
+    )
+
+
+@dataclass(frozen=True)
+class _Say:
+    house: House
+    language: str
+    message: str
+
+    def __call__(self, key: str, **values: str) -> str:
+        return self.house.catalogue.say(self.language, f"message.{self.message}.{key}", **values)
+
+
+def _sms(house: House, language: str, key: str, **values: str) -> SingleText:
+    return SingleText(normalise_sms(house.catalogue.say(language, f"message.{key}", **values)))
+
+
+def _letter(
+    house: House,
+    *,
+    language: str,
+    subject: str,
+    paragraphs: list[str],
+    button: str,
+    button_url: str,
+    after: list[str] | None = None,
+    greeting: str | None = None,
+    subscriber_id: int | None = None,
+) -> SingleText:
+    known = subscriber_id is not None
+    values = {
+        "language": language,
+        "company": house.company,
+        "greeting": greeting or salutation(house.catalogue, language=language, name=None, form=None),
+        "subject": subject,
+        "paragraphs": paragraphs,
+        "button": button,
+        "button_url": button_url,
+        "after": after or [],
+        "manage": house.catalogue.say(language, "message.update.manage"),
+        "unsubscribe": house.catalogue.say(language, "message.update.unsubscribe"),
+        "manage_url": manage_url(house, subscriber_id) if known else None,
+        "unsubscribe_url": unsubscribe_url(house, subscriber_id) if known else None,
+    }
+    folder = house.settings.templates_dir
+    headers = one_click(str(values["unsubscribe_url"])) if known else {}
+    return SingleText(
+        text=text_template(folder, "letter/email.txt").render(values),
+        subject=subject,
+        html=html_template(folder, "letter/email.mjml").render(values),
+        headers=headers,
+    )
+
+
+def one_click(url: str) -> dict[str, str]:
+    """The headers of RFC 8058: the mail program's own unsubscribe button posts to `url`."""
+    return {"List-Unsubscribe": f"<{url}>", "List-Unsubscribe-Post": "List-Unsubscribe=One-Click"}

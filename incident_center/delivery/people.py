@@ -1,0 +1,78 @@
+"""Who is written to: the audience of an update, as SQL expressions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, exists, or_, select
+
+from incident_center.models import (
+    Chunk,
+    Delivery,
+    Incident,
+    IncidentComponent,
+    Subscriber,
+    SubscriberComponent,
+)
+from incident_center.states import Channel, DeliveryState, Phase, SubscriberState
+
+# States in which a message has, or may have, left the house.
+ON_THE_WIRE = (
+    DeliveryState.SENDING,
+    DeliveryState.ACCEPTED,
+    DeliveryState.DELIVERED,
+    DeliveryState.BOUNCED,
+    DeliveryState.COMPLAINED,
+    DeliveryState.UNKNOWN,
+)
+ENDED_PHASES = (Phase.RESOLVED, Phase.POSTMORTEM)
+
+
+def concerned(incident_id: Any) -> ColumnElement[bool]:
+    """Subscribers whom an incident concerns: their components match, or they have been told of it before.
+
+    Whoever was told that it began is told that it is over, whatever they have changed in between.
+    """
+    component = exists(
+        select(SubscriberComponent.subscriber_id)
+        .join(IncidentComponent, IncidentComponent.component_id == SubscriberComponent.component_id)
+        .where(
+            SubscriberComponent.subscriber_id == Subscriber.id, IncidentComponent.incident_id == incident_id
+        )
+    )
+    told = exists(
+        select(Delivery.id).where(
+            Delivery.subscriber_id == Subscriber.id,
+            Delivery.incident_id == incident_id,
+            Delivery.state.in_(ON_THE_WIRE),
+        )
+    )
+    return or_(Subscriber.all_components, component, told)
+
+
+def audience(incident_id: Any, channel: Channel | None = None) -> ColumnElement[bool]:
+    """Confirmed subscribers whom the incident concerns; `channel` is the one that they prefer."""
+    confirmed = Subscriber.state == SubscriberState.CONFIRMED
+    if channel is not None:
+        confirmed = and_(confirmed, Subscriber.channel == channel)
+    return and_(confirmed, concerned(incident_id))
+
+
+def without_row(update_id: Any) -> ColumnElement[bool]:
+    """Subscribers who have no delivery of this update yet."""
+    return ~exists(
+        select(Delivery.id).where(Delivery.update_id == update_id, Delivery.subscriber_id == Subscriber.id)
+    )
+
+
+def unresolved() -> ColumnElement[bool]:
+    return Incident.phase.not_in(ENDED_PHASES)
+
+
+def still_due(chunk: Chunk) -> ColumnElement[bool]:
+    """The people of a chunk who have not been written to."""
+    return and_(
+        Subscriber.id.between(chunk.first_id, chunk.last_id),
+        audience(chunk.incident_id, chunk.channel),
+        without_row(chunk.update_id),
+    )

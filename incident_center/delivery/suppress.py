@@ -1,0 +1,86 @@
+"""Addresses that must not be written to, kept as keyed hashes: they outlive erasure and re-import."""
+
+from __future__ import annotations
+
+import hmac
+import unicodedata
+from datetime import datetime
+
+import idna
+from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy.orm import Session
+
+from incident_center.delivery.sql import insert_ignoring
+from incident_center.house import House
+from incident_center.models import Subscriber, Suppression
+from incident_center.states import Channel, SubscriberState, SuppressionReason
+
+_BY_WISH = {SuppressionReason.STOP, SuppressionReason.UNSUBSCRIBED}
+
+
+def suppress(
+    session: Session,
+    *,
+    house: House,
+    channel: Channel,
+    address: str,
+    reason: SuppressionReason,
+    now: datetime,
+) -> None:
+    """Writes to `address` no more: whoever is subscribed with it leaves the audience. Repeating is no fault."""
+    row = {
+        "channel": channel,
+        "address_hash": address_hash(house, channel, address),
+        "reason": reason,
+        "at": now,
+    }
+    insert_ignoring(session, Suppression, [row])
+    ended = SubscriberState.UNSUBSCRIBED if reason in _BY_WISH else SubscriberState.SUPPRESSED
+    session.execute(
+        update(Subscriber)
+        .where(
+            Subscriber.channel == channel,
+            _stored_as(channel, address),
+            Subscriber.state.in_([SubscriberState.PENDING, SubscriberState.CONFIRMED]),
+        )
+        .values(state=ended, ended_at=now, updated_at=now)
+        .execution_options(synchronize_session="fetch")
+    )
+
+
+def lift(session: Session, *, house: House, channel: Channel, address: str) -> None:
+    """The owner of `address` has confirmed it anew: it may be written to again."""
+    session.execute(delete(Suppression).where(_row(house, channel, address)))
+
+
+def is_suppressed(session: Session, *, house: House, channel: Channel, address: str) -> bool:
+    return session.scalar(select(Suppression.id).where(_row(house, channel, address)).limit(1)) is not None
+
+
+def address_hash(house: House, channel: Channel, address: str) -> str:
+    """64 hexadecimal digits: without the secret key nobody can test whether an address is in the list."""
+    folded = _email_key(address) if channel is Channel.EMAIL else address
+    key = f"suppression:{house.settings.secret_key}".encode()
+    return hmac.digest(key, f"{channel.value}:{folded}".encode(), "sha256").hex()
+
+
+def _row(house: House, channel: Channel, address: str) -> ColumnElement[bool]:
+    return (Suppression.channel == channel) & (
+        Suppression.address_hash == address_hash(house, channel, address)
+    )
+
+
+def _stored_as(channel: Channel, address: str) -> ColumnElement[bool]:
+    if channel is Channel.SMS:
+        return Subscriber.phone == address
+    return Subscriber.email_key == _email_key(address)
+
+
+def _email_key(address: str) -> str:
+    """The same mailbox however it is typed: small letters, composed, the domain in ASCII (IDNA 2008)."""
+    local, _, domain = address.rpartition("@")
+    try:
+        domain = idna.encode(domain, uts46=True).decode("ascii")
+    except idna.IDNAError:
+        domain = domain.lower()
+    return unicodedata.normalize("NFC", f"{local}@{domain}".lower())
