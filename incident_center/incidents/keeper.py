@@ -67,12 +67,9 @@ def _keep_one(database: Database, house: House, promise_id: int, *, now: datetim
 
 def climb(session: Session, *, house: House, promise_id: int, now: datetime) -> bool:
     """Acts on the promise's highest due rung and records it; answers whether there was one to act on."""
-    promise = session.scalar(
-        select(Promise)
-        .where(Promise.id == promise_id, Promise.state == PromiseState.OPEN)
-        .with_for_update(skip_locked=True)
-    )
-    if promise is None:
+    incident = _locked_incident(session, promise_id)
+    promise = session.get(Promise, promise_id, populate_existing=True)
+    if incident is None or promise is None or promise.state is not PromiseState.OPEN:
         return False
     recorded = set(session.scalars(select(PromiseRung.rung).where(PromiseRung.promise_id == promise.id)))
     plan = plan_rungs(promise.made_at, promise.due_at, recorded=recorded, now=now)
@@ -82,12 +79,22 @@ def climb(session: Session, *, house: House, promise_id: int, now: datetime) -> 
     for rung in plan.skip:
         _record(session, promise, rung, RungOutcome.SKIPPED, times, now=now)
     _record(session, promise, plan.act, RungOutcome.DONE, times, now=now)
-    incident = session.get_one(Incident, promise.incident_id)
     if plan.act is Rung.HOLD:
         _hold(session, house, incident, promise, now=now)
     else:
         _remind(session, house, incident, promise, plan.act, now=now)
     return True
+
+
+def _locked_incident(session: Session, promise_id: int) -> Incident | None:
+    """The promise's incident, locked first as a publisher locks it, so that the two never wait for each other in a
+    ring; None while somebody else is publishing or keeping: they were first."""
+    return session.scalar(
+        select(Incident)
+        .join(Promise, Promise.incident_id == Incident.id)
+        .where(Promise.id == promise_id)
+        .with_for_update(of=Incident, skip_locked=True)
+    )
 
 
 def _record(
