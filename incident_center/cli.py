@@ -10,6 +10,7 @@ import click
 
 from incident_center import clock
 from incident_center.center import Center, build_center
+from incident_center.cli_subscribers import subscribers
 from incident_center.config import SettingsError, asset_dir, load_settings
 from incident_center.errors import NotThere, Refused
 from incident_center.playbooks import ContentErrors, Problem, check_catalogue, check_folder
@@ -280,8 +281,9 @@ def playbooks_check(folder: Path | None) -> None:
     click.echo("playbooks are in order")
 
 
+cli.add_command(subscribers)
+
+
 def main() -> None:
     """Entry point of the installed command."""
-    from incident_center.commands import subscribers  # noqa: F401 (adds its group)
-
     cli()

@@ -32,7 +32,10 @@ from incident_center.playbooks import Words
 from incident_center.staff import audit
 from incident_center.states import ComponentStatus, DraftState, PromiseState, UpdateKind
 
-SOMEBODY_WAS_FIRST = "Somebody published on this incident while you were writing. Nothing of yours is lost: read it, then publish."
+SOMEBODY_WAS_FIRST = (
+    "Somebody published here while you were writing. "
+    "Nothing of yours is lost: read what they said, then publish."
+)
 
 
 def publish_update(
