@@ -114,7 +114,7 @@ def _email(typed: str, valid: ValidatedEmail) -> Email:
     local = typed.rpartition("@")[0] if quoted else valid.local_part
     address = f"{local}@{valid.domain}"
     ascii_domain = valid.ascii_domain or valid.domain
-    key = unicodedata.normalize("NFC", f"{valid.local_part}@{ascii_domain}".lower())
+    key = unicodedata.normalize("NFC", f"{local}@{ascii_domain}".lower())
     if len(address) > EMAIL_MAX or len(key) > KEY_MAX:
         raise _no("email", "invalid", "is longer than an e-mail address can be")
     return Email(address=address, key=key)

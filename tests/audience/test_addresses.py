@@ -68,7 +68,6 @@ def test_blanks_and_invisible_characters_around_an_address_are_dropped() -> None
 def test_the_same_mailbox_is_found_however_it_is_typed() -> None:
     assert parse_email("Anna@X.example").key == parse_email("anna@x.EXAMPLE").key
     assert parse_email("a@bücher.example").key == parse_email("a@xn--bcher-kva.example").key
-    assert parse_email('"anna"@x.example').key == parse_email("anna@x.example").key
     decomposed = unicodedata.normalize("NFD", "jürgen@x.example")
     assert parse_email(decomposed).key == parse_email("jürgen@x.example").key
 
