@@ -42,11 +42,11 @@ def import_(file: BinaryIO, confirmed: bool) -> None:
         clock=clock.now,
     )
     for bad in report.bad:
-        click.echo(f"line {bad.line}: {bad.field}: {bad.reason}", err=True)
+        click.echo(str(bad), err=True)
     click.echo(f"taken: {report.taken}")
     click.echo(f"known already: {report.known}")
     click.echo(f"must not be written to: {report.suppressed}")
-    click.echo(f"bad lines: {len({bad.line for bad in report.bad})}")
+    click.echo(f"bad lines: {len({bad.number for bad in report.bad})}")
     if report.bad:
         sys.exit(2)
 

@@ -96,6 +96,8 @@ class Worker:
 def sign_of_life(session: Session, *, owner: str, started_at: datetime, now: datetime) -> None:
     beat = session.get(WorkerBeat, owner)
     if beat is None:
-        session.add(WorkerBeat(owner=owner, host=socket.gethostname()[:120], started_at=started_at, beat_at=now))
+        session.add(
+            WorkerBeat(owner=owner, host=socket.gethostname()[:120], started_at=started_at, beat_at=now)
+        )
     else:
         beat.beat_at = now

@@ -55,7 +55,9 @@ def _server(center: Center, port: int) -> BaseWSGIServer:
     try:
         return make_server(LOOPBACK, port, app, threaded=True, request_handler=_QuietHandler)
     except (OSError, SystemExit) as error:
-        raise Refused(Flaw("--port", "busy", f"Port {port} is in use. Choose another: --port 8081")) from error
+        raise Refused(
+            Flaw("--port", "busy", f"Port {port} is in use. Choose another: --port 8081")
+        ) from error
 
 
 def _introduce(center: Center, tell: Callable[[str], None]) -> None:

@@ -14,7 +14,15 @@ from incident_center.models.incidents import (
     UpdateFix,
     Wording,
 )
-from incident_center.models.staff import ApiToken, AuditEntry, IdempotencyKey, Role, Staff, StaffRole, WorkerBeat
+from incident_center.models.staff import (
+    ApiToken,
+    AuditEntry,
+    IdempotencyKey,
+    Role,
+    Staff,
+    StaffRole,
+    WorkerBeat,
+)
 
 __all__ = [
     "ApiToken",

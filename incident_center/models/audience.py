@@ -25,7 +25,9 @@ class Subscriber(Base):
     name: Mapped[str | None] = mapped_column(String(120))
     form: Mapped[FormOfAddress | None] = mapped_column(state_column(FormOfAddress))
     all_components: Mapped[bool] = mapped_column(default=True)
-    state: Mapped[SubscriberState] = mapped_column(state_column(SubscriberState), default=SubscriberState.PENDING)
+    state: Mapped[SubscriberState] = mapped_column(
+        state_column(SubscriberState), default=SubscriberState.PENDING
+    )
     source: Mapped[str] = mapped_column(String(24))  # web, agent, api, import, demo
     enrolled_by: Mapped[str | None] = mapped_column(String(200))
     created_at: Mapped[datetime]
@@ -44,7 +46,9 @@ class SubscriberComponent(Base):
 
     __tablename__ = "subscriber_components"
 
-    subscriber_id: Mapped[int] = mapped_column(ForeignKey("subscribers.id", ondelete="CASCADE"), primary_key=True)
+    subscriber_id: Mapped[int] = mapped_column(
+        ForeignKey("subscribers.id", ondelete="CASCADE"), primary_key=True
+    )
     component_id: Mapped[int] = mapped_column(ForeignKey("components.id"), primary_key=True, index=True)
 
 

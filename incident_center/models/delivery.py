@@ -21,8 +21,12 @@ class Fanout(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     update_id: Mapped[int] = mapped_column(ForeignKey("updates.id"), unique=True)
     incident_id: Mapped[int] = mapped_column(ForeignKey("incidents.id"), index=True)
-    state: Mapped[FanoutState] = mapped_column(state_column(FanoutState), default=FanoutState.OPEN, index=True)
-    cursors: Mapped[dict[str, int]] = mapped_column(Json, default=dict)  # channel -> last subscriber id walked
+    state: Mapped[FanoutState] = mapped_column(
+        state_column(FanoutState), default=FanoutState.OPEN, index=True
+    )
+    cursors: Mapped[dict[str, int]] = mapped_column(
+        Json, default=dict
+    )  # channel -> last subscriber id walked
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     cut_at: Mapped[datetime | None]
@@ -80,9 +84,7 @@ class Delivery(Sendable, Base):
     __tablename__ = "deliveries"
     __table_args__ = (
         UniqueConstraint("update_id", "subscriber_id"),
-        Index(
-            "ix_deliveries_waiting", "not_before", sqlite_where=_WAITING, postgresql_where=_WAITING
-        ),
+        Index("ix_deliveries_waiting", "not_before", sqlite_where=_WAITING, postgresql_where=_WAITING),
         Index("ix_deliveries_update_state", "update_id", "channel", "state"),
         Index("ix_deliveries_subscriber", "subscriber_id"),
     )

@@ -28,7 +28,9 @@ class Component(Base):
     position: Mapped[int] = mapped_column(default=0)
     names: Mapped[dict[str, str]] = mapped_column(Json)  # language -> name as customers know it
     descriptions: Mapped[dict[str, str]] = mapped_column(Json, default=dict)
-    status: Mapped[ComponentStatus] = mapped_column(state_column(ComponentStatus), default=ComponentStatus.OPERATIONAL)
+    status: Mapped[ComponentStatus] = mapped_column(
+        state_column(ComponentStatus), default=ComponentStatus.OPERATIONAL
+    )
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 
@@ -41,7 +43,9 @@ class Incident(Base):
     titles: Mapped[dict[str, str]] = mapped_column(Json)  # language -> title
     impact: Mapped[Impact] = mapped_column(state_column(Impact))
     phase: Mapped[Phase] = mapped_column(state_column(Phase))
-    answers: Mapped[dict[str, dict[str, str]]] = mapped_column(Json, default=dict)  # name -> language -> words
+    answers: Mapped[dict[str, dict[str, str]]] = mapped_column(
+        Json, default=dict
+    )  # name -> language -> words
     started_at: Mapped[datetime]
     declared_at: Mapped[datetime]
     declared_by: Mapped[str] = mapped_column(String(200))
@@ -102,7 +106,9 @@ class Draft(Base):
     phase: Mapped[Phase] = mapped_column(state_column(Phase))
     corrects_update_id: Mapped[int | None] = mapped_column(ForeignKey("updates.id"))
     words: Mapped[dict[str, Any]] = mapped_column(Json)  # language -> Words, placeholders unfilled
-    answers: Mapped[dict[str, dict[str, str]]] = mapped_column(Json, default=dict)  # a correction's own answers
+    answers: Mapped[dict[str, dict[str, str]]] = mapped_column(
+        Json, default=dict
+    )  # a correction's own answers
     confirmed: Mapped[list[int]] = mapped_column(Json, default=list)  # ticked confirmations by position
     component_status: Mapped[dict[str, str]] = mapped_column(Json, default=dict)  # component key -> status
     next_update: Mapped[str] = mapped_column(String(40), default="")  # as typed: minutes or a local time
@@ -123,10 +129,16 @@ class Update(Base):
     kind: Mapped[UpdateKind] = mapped_column(state_column(UpdateKind))
     phase: Mapped[Phase] = mapped_column(state_column(Phase))
     corrects_update_id: Mapped[int | None] = mapped_column(ForeignKey("updates.id"))
-    words: Mapped[dict[str, Any]] = mapped_column(Json)  # language -> Words as published, placeholders unfilled
+    words: Mapped[dict[str, Any]] = mapped_column(
+        Json
+    )  # language -> Words as published, placeholders unfilled
     answers: Mapped[dict[str, dict[str, str]]] = mapped_column(Json, default=dict)  # a correction's own
-    script_changes: Mapped[dict[str, Any]] = mapped_column(Json, default=dict)  # language -> [{field, before, after}]
-    confirmed: Mapped[dict[str, list[str]]] = mapped_column(Json, default=dict)  # language -> what the lead ticked
+    script_changes: Mapped[dict[str, Any]] = mapped_column(
+        Json, default=dict
+    )  # language -> [{field, before, after}]
+    confirmed: Mapped[dict[str, list[str]]] = mapped_column(
+        Json, default=dict
+    )  # language -> what the lead ticked
     next_update_by: Mapped[datetime | None]
     published_at: Mapped[datetime]
     published_by: Mapped[str] = mapped_column(String(200))
@@ -165,12 +177,14 @@ class Wording(Base):
     language: Mapped[str] = mapped_column(String(8))
     revision: Mapped[int] = mapped_column(default=0)  # above 0: a silent fix
     content: Mapped[dict[str, Any]] = mapped_column(Json)
-    values: Mapped[dict[str, str]] = mapped_column(Json)  # started_at, next_update_by, last_update_at: ISO 8601
+    values: Mapped[dict[str, str]] = mapped_column(
+        Json
+    )  # started_at, next_update_by, last_update_at: ISO 8601
     published_at: Mapped[datetime]
 
 
 class Promise(Base):
-    """"Next update by due_at", made by an update. At most one open an incident."""
+    """ "Next update by due_at", made by an update. At most one open an incident."""
 
     __tablename__ = "promises"
     __table_args__ = (

@@ -3,7 +3,7 @@
 from flask import Flask
 from htmx_flask import Htmx
 
-from incident_center.web import doors, errors, headers, health
+from incident_center.web import doors, errors, headers, health, mailbox
 from incident_center.web.context import csrf, limiter
 
 
@@ -17,3 +17,4 @@ def install(app: Flask) -> None:
     doors.install(app)
     app.jinja_env.globals["house"] = app.extensions["incident_center"].house
     app.register_blueprint(health.blueprint)
+    mailbox.install(app, app.extensions["incident_center"].settings)
