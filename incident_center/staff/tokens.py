@@ -13,7 +13,8 @@ from incident_center.staff import audit
 from incident_center.states import Role
 
 PREFIX = "ic_"  # so that secret scanners and people recognise one
-ROLES = (Role.LEAD, Role.AGENT, Role.VIEWER)
+INBOUND = "inbound"  # an SMS gateway: it hands in customers' texts and can do nothing else
+ROLES = (Role.LEAD.value, Role.AGENT.value, Role.VIEWER.value, INBOUND)
 MAX_DAYS = 3650
 
 

@@ -67,9 +67,8 @@ def _problem(status: int, page: Page, detail: str, flaws: tuple[Flaw, ...]) -> R
         "title": page.title,
         "status": status,
         "detail": detail or page.advice,
+        "errors": [{"field": f.field, "code": f.code, "message": f.message} for f in flaws],
     }
-    if flaws:
-        body["errors"] = [{"field": f.field, "code": f.code, "message": f.message} for f in flaws]
     return Response(json.dumps(body), status, content_type="application/problem+json")
 
 

@@ -28,6 +28,9 @@ PREFIX = "/api/v1"
 MAX_BODY_BYTES = 256 * 1024  # every language's words of one update are about 20 kB
 DEFAULT_LIMIT = "1200 per minute"  # per token; the worst of polling clients asks once a second
 
+Answered = (
+    Response | dict[str, Any] | tuple[dict[str, Any], int]
+)  # flask.typing's own cannot be resolved at run time
 View = TypeVar("View", bound=Callable[..., Any])
 
 api = APIBlueprint("api_v1", __name__, url_prefix=PREFIX)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask.typing import ResponseReturnValue
-
 from incident_center.incidents import questions
 from incident_center.integrations.api_v1 import answers, tell
-from incident_center.integrations.api_v1.api import api, center, roles
+from incident_center.integrations.api_v1.api import Answered, api, center, roles
 from incident_center.integrations.api_v1.callers import VIEWER
 from incident_center.integrations.api_v1.document import errors
 from incident_center.playbooks import Playbook
@@ -24,7 +22,7 @@ _TAG: list[Any] = [{"name": "catalog"}]
     responses={200: answers.ComponentsOut, **errors()},
 )
 @roles(VIEWER)
-def list_components() -> ResponseReturnValue:
+def list_components() -> Answered:
     with center().database.reading() as session:
         rows = questions.components(session)
         return answers.ComponentsOut(items=[tell.component(row) for row in rows]).model_dump(mode="json")
@@ -37,7 +35,7 @@ def list_components() -> ResponseReturnValue:
     responses={200: answers.PlaybooksOut, **errors()},
 )
 @roles(VIEWER)
-def list_playbooks() -> ResponseReturnValue:
+def list_playbooks() -> Answered:
     library = center().house.library
     answer = answers.PlaybooksOut(
         languages=list(library.languages),

@@ -9,7 +9,6 @@ import re
 from datetime import datetime
 from typing import Any
 
-from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -19,7 +18,7 @@ from incident_center.audience.restart import restart
 from incident_center.errors import Flaw, Refused
 from incident_center.house import House
 from incident_center.integrations.api_v1 import answers
-from incident_center.integrations.api_v1.api import api, center, roles
+from incident_center.integrations.api_v1.api import Answered, api, center, roles
 from incident_center.integrations.api_v1.bodies import IdempotencyHeader, InboundSmsIn
 from incident_center.integrations.api_v1.callers import INBOUND
 from incident_center.integrations.api_v1.document import errors
@@ -39,7 +38,7 @@ _NOT_A_LETTER = re.compile(r"[\W_]+")
     responses={200: answers.InboundOut, **errors(409, body=True)},
 )
 @roles(INBOUND)
-def inbound_sms(header: IdempotencyHeader, body: InboundSmsIn) -> ResponseReturnValue:
+def inbound_sms(header: IdempotencyHeader, body: InboundSmsIn) -> Answered:
     """STOP ends SMS at once, also for a number that we do not know. START brings back who was subscribed before.
     `reply` is what the gateway may send back."""
 

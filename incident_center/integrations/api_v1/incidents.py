@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any
 
 from flask import jsonify
-from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -17,7 +16,7 @@ from incident_center.incidents import questions, verbs
 from incident_center.incidents.inputs import Declaration
 from incident_center.incidents.rules import ENDING
 from incident_center.integrations.api_v1 import answers, tell
-from incident_center.integrations.api_v1.api import api, caller, center, roles
+from incident_center.integrations.api_v1.api import Answered, api, caller, center, roles
 from incident_center.integrations.api_v1.bodies import (
     DeliveriesQuery,
     FirstUpdateIn,
@@ -45,7 +44,7 @@ _TAG: list[Any] = [{"name": "incidents"}]
     responses={201: answers.IncidentOut, **errors(409, body=True)},
 )
 @roles(LEAD)
-def declare(header: IdempotencyHeader, body: IncidentIn) -> ResponseReturnValue:
+def declare(header: IdempotencyHeader, body: IncidentIn) -> Answered:
     """With `update`, both happen in one transaction: an update that is refused declares nothing."""
 
     def deed(session: Session, now: datetime) -> tuple[int, answers.IncidentOut]:
@@ -76,7 +75,7 @@ def declare(header: IdempotencyHeader, body: IncidentIn) -> ResponseReturnValue:
     responses={200: answers.IncidentsOut, **errors(422)},
 )
 @roles(VIEWER)
-def list_incidents(query: IncidentsQuery) -> ResponseReturnValue:
+def list_incidents(query: IncidentsQuery) -> Answered:
     now, before = clock.now(), read_cursor(query.cursor)
     with center().database.reading() as session:
         wanted = select(Incident).order_by(Incident.id.desc()).limit(query.limit + 1)
@@ -102,7 +101,7 @@ def list_incidents(query: IncidentsQuery) -> ResponseReturnValue:
     responses={200: answers.IncidentOut, **errors(404)},
 )
 @roles(VIEWER)
-def one_incident(path: IncidentPath) -> ResponseReturnValue:
+def one_incident(path: IncidentPath) -> Answered:
     """The ETag is the incident's version, as If-Match of an update takes it."""
     with center().database.reading() as session:
         row = questions.incident(session, path.incident_id)
@@ -119,7 +118,7 @@ def one_incident(path: IncidentPath) -> ResponseReturnValue:
     responses={201: answers.UpdateOut, **errors(404, 409, body=True)},
 )
 @roles(LEAD)
-def publish(path: IncidentPath, header: PublishHeader, body: UpdateIn) -> ResponseReturnValue:
+def publish(path: IncidentPath, header: PublishHeader, body: UpdateIn) -> Answered:
     """Of two publishers at once, one gets 201 and the other 409: nothing of theirs was sent, and they read first."""
     with center().database.reading() as session:
         seen = version_seen(
@@ -142,7 +141,7 @@ def publish(path: IncidentPath, header: PublishHeader, body: UpdateIn) -> Respon
     responses={200: answers.DeliveriesOut, **errors(404, 422)},
 )
 @roles(VIEWER)
-def deliveries(path: IncidentPath, query: DeliveriesQuery) -> ResponseReturnValue:
+def deliveries(path: IncidentPath, query: DeliveriesQuery) -> Answered:
     after = read_cursor(query.cursor) or 0
     with center().database.reading() as session:
         questions.incident(session, path.incident_id)

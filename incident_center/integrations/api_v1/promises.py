@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 
 from incident_center import clock
 from incident_center.incidents import questions
 from incident_center.integrations.api_v1 import answers, tell
-from incident_center.integrations.api_v1.api import api, center, roles
+from incident_center.integrations.api_v1.api import Answered, api, center, roles
 from incident_center.integrations.api_v1.bodies import PromisesQuery
 from incident_center.integrations.api_v1.callers import VIEWER
 from incident_center.integrations.api_v1.document import errors
@@ -27,7 +26,7 @@ _TAG: list[Any] = [{"name": "promises"}]
     responses={200: answers.PromisesOut, **errors(422)},
 )
 @roles(VIEWER)
-def list_promises(query: PromisesQuery) -> ResponseReturnValue:
+def list_promises(query: PromisesQuery) -> Answered:
     """`state=open` includes those that are overdue."""
     before = read_cursor(query.cursor)
     with center().database.reading() as session:

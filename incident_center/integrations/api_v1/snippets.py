@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any
 
 from flask import Response, jsonify, request
-from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
 from incident_center import clock
@@ -17,7 +16,7 @@ from incident_center.house import House
 from incident_center.incidents import questions
 from incident_center.incidents.rules import is_overdue
 from incident_center.integrations.api_v1 import answers
-from incident_center.integrations.api_v1.api import api, center, roles
+from incident_center.integrations.api_v1.api import Answered, api, center, roles
 from incident_center.integrations.api_v1.bodies import SnippetsQuery, UnlessSeenHeader
 from incident_center.integrations.api_v1.callers import VIEWER
 from incident_center.integrations.api_v1.document import errors
@@ -35,7 +34,7 @@ _TAG: list[Any] = [{"name": "snippets"}]
     responses={200: answers.SnippetsOut, 304: {"description": "You have it already."}, **errors()},
 )
 @roles(VIEWER)
-def snippets(header: UnlessSeenHeader, query: SnippetsQuery) -> ResponseReturnValue:  # noqa: ARG001 (header: for the document; werkzeug compares it)
+def snippets(header: UnlessSeenHeader, query: SnippetsQuery) -> Answered:  # noqa: ARG001 (header: for the document; werkzeug compares it)
     """Poll it with If-None-Match: 304 as long as nothing changed. Ask again before you say a time aloud."""
     house, now = center().house, clock.now()
     if query.language not in house.languages:

@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any
 
 from flask import Response, jsonify
-from flask.typing import ResponseReturnValue
 from pydantic import BaseModel
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -21,7 +20,7 @@ from incident_center.audience.requests import SubscribeRequest
 from incident_center.audience.subscribe import subscribe
 from incident_center.errors import Flaw, NotThere, Refused
 from incident_center.integrations.api_v1 import answers, problems
-from incident_center.integrations.api_v1.api import api, caller, center, roles
+from incident_center.integrations.api_v1.api import Answered, api, caller, center, roles
 from incident_center.integrations.api_v1.bodies import (
     CodeIn,
     IdempotencyHeader,
@@ -46,7 +45,7 @@ _OUR_NAMES = {"zone": "time_zone", "email": "address", "phone": "address", "sms"
     responses={201: answers.SubscriberOut, **errors(409, body=True)},
 )
 @roles(AGENT)
-def enrol(header: IdempotencyHeader, body: SubscriberIn) -> ResponseReturnValue:
+def enrol(header: IdempotencyHeader, body: SubscriberIn) -> Answered:
     """They are asked to confirm. Somebody who is subscribed already keeps their settings and is told so."""
 
     def deed(session: Session, now: datetime) -> tuple[int, answers.SubscriberOut]:
@@ -81,7 +80,7 @@ def enrol(header: IdempotencyHeader, body: SubscriberIn) -> ResponseReturnValue:
     responses={200: answers.SubscriberOut, **errors(404)},
 )
 @roles(AGENT)
-def one_subscriber(path: SubscriberPath) -> ResponseReturnValue:
+def one_subscriber(path: SubscriberPath) -> Answered:
     """Whoever was erased is not there any more."""
     with center().database.reading() as session:
         person = people.subscriber(session, path.subscriber_id)
@@ -95,7 +94,7 @@ def one_subscriber(path: SubscriberPath) -> ResponseReturnValue:
     responses={200: answers.SubscriberOut, **errors(404, body=True)},
 )
 @roles(AGENT)
-def change(path: SubscriberPath, body: SubscriberChangeIn) -> ResponseReturnValue:
+def change(path: SubscriberPath, body: SubscriberChangeIn) -> Answered:
     """A new address is asked first: until its owner confirms, everything goes where it went before."""
     now, house = clock.now(), center().house
     with center().database.transaction() as session:
@@ -132,7 +131,7 @@ def change(path: SubscriberPath, body: SubscriberChangeIn) -> ResponseReturnValu
     responses={204: {"description": "Erased. Nothing is kept but a number and a keyed hash."}, **errors(404)},
 )
 @roles(AGENT)
-def remove(path: SubscriberPath) -> ResponseReturnValue:
+def remove(path: SubscriberPath) -> Answered:
     with center().database.transaction() as session:
         erase(
             session, house=center().house, subscriber_id=path.subscriber_id, by=caller().by, now=clock.now()
@@ -147,7 +146,7 @@ def remove(path: SubscriberPath) -> ResponseReturnValue:
     responses={200: answers.SubscriberOut, **errors(404, 409, body=True)},
 )
 @roles(AGENT)
-def confirm(path: SubscriberPath, header: IdempotencyHeader, body: CodeIn) -> ResponseReturnValue:
+def confirm(path: SubscriberPath, header: IdempotencyHeader, body: CodeIn) -> Answered:
     """Five tries within 15 minutes. They get the current status at once."""
 
     def deed(session: Session, now: datetime) -> tuple[int, BaseModel]:
