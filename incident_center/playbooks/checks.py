@@ -21,6 +21,7 @@ from incident_center.playbooks.placeholders import PLACEHOLDERS, long_samples
 from incident_center.playbooks.rules import (
     TextRules,
     correction_rules,
+    estimate_in,
     holding_rules,
     phase_rules,
     word_problems,
@@ -40,6 +41,7 @@ class _Group(NamedTuple):
     path: Path
     words: Mapping[str, Words]
     rules: TextRules
+    basis: bool = False  # the lead confirms something before these words go out
 
 
 def file_path(path: Path) -> Path:
@@ -191,7 +193,9 @@ def _groups(script: Script) -> Iterator[_Group]:
         return
     answers = script.ask if isinstance(script, Playbook) else {}
     for index, phase in enumerate(script.phases if isinstance(script, Playbook) else ()):
-        yield _Group(("phases", index), phase.words, phase_rules(phase.phase, answers))
+        yield _Group(
+            ("phases", index), phase.words, phase_rules(phase.phase, answers), any(phase.confirm.values())
+        )
     for name, words in (("holding", script.holding), ("holding_again", script.holding_again)):
         if words is not None:
             yield _Group((name,), words, holding_rules(answers))
@@ -214,6 +218,18 @@ def _check_words(script: Script, document: Document) -> None:
             samples = samples_for(script, language)
             for field, message in word_problems(words, language=language, rules=group.rules, samples=samples):
                 document.problem((*group.path, language, *_field_path(field)), message)
+            if not group.basis:
+                _check_estimates(words, language, (*group.path, language), document)
+
+
+def _check_estimates(words: Words, language: str, path: Path, document: Document) -> None:
+    """No time of repair without a stated basis (DESIGN §5): the time of the next news is the one we can keep."""
+    for field, text in words.texts():
+        if (estimate := estimate_in(text, language)) is not None:
+            document.problem(
+                (*path, *_field_path(field)),
+                f"“{estimate}” promises a time; say it only in a phase whose `confirm` list asks for its basis",
+            )
 
 
 def _field_path(field: str) -> Path:

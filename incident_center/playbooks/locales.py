@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import lru_cache
@@ -26,6 +27,7 @@ class _Entry(BaseModel):
     dated: str
     zones: dict[str, str]
     names: dict[str, str] = {}
+    estimates: list[str] = []
     samples: dict[str, str]
 
 
@@ -42,6 +44,7 @@ class Speech:
     zones: dict[str, timedelta] = field(repr=False)
     names: dict[str, str] = field(repr=False)
     samples: dict[str, str] = field(repr=False)
+    estimates: tuple[re.Pattern[str], ...] = field(repr=False)
 
 
 @lru_cache(maxsize=1)
@@ -65,8 +68,9 @@ def speech(language: str) -> Speech:
 
 def _speech(entry: _Entry) -> Speech:
     zones = {name: _offset(text) for name, text in entry.zones.items()}
-    words = entry.model_dump(exclude={"zones"})
-    return Speech(zones=zones, **words)
+    estimates = tuple(re.compile(pattern, re.IGNORECASE) for pattern in entry.estimates)
+    words = entry.model_dump(exclude={"zones", "estimates"})
+    return Speech(zones=zones, estimates=estimates, **words)
 
 
 def _from_cldr(language: str, english: _Entry) -> Speech:

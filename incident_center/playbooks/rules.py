@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from incident_center.playbooks.locales import speech
 from incident_center.playbooks.models import Words
 from incident_center.playbooks.parts import PlaceholderError, parse, render, slots
 from incident_center.playbooks.placeholders import PLACEHOLDERS
@@ -66,6 +67,12 @@ def sms_preview(sms: str, samples: Mapping[str, str]) -> tuple[str, SmsCount]:
     """
     text = normalise_sms(render(parse(sms, samples.keys()), samples))
     return text, count_sms(text)
+
+
+def estimate_in(text: str, language: str) -> str | None:
+    """Words in `text` that promise a time of repair ("within two hours"), as far as `locale.yaml` knows them."""
+    found = next(filter(None, (pattern.search(text) for pattern in speech(language).estimates)), None)
+    return found.group(0) if found else None
 
 
 def word_problems(

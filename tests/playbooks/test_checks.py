@@ -184,3 +184,14 @@ def test_words_like_no_and_times_stay_texts(tmp_path: Path) -> None:
     """YAML 1.1 would read them as False and 750."""
     text = PLAYBOOK.replace("[The fault is ours.]", "[no]").replace("[Der Fehler liegt bei uns.]", "[12:30]")
     assert check_folder(write(tmp_path, {"gateway.yaml": text})) == []
+
+
+def test_a_time_of_repair_needs_a_phase_that_asks_for_its_basis(tmp_path: Path) -> None:
+    based = PLAYBOOK.replace("We are looking for the cause.", "It works again within two hours.", 1)
+    assert found_in(write(tmp_path, {"gateway.yaml": based}), "gateway.yaml") == []
+    text = based.replace(
+        "confirm: {en: [The fault is ours.], de: [Der Fehler liegt bei uns.]}", "confirm: {}"
+    )
+    (problem,) = found_in(write(tmp_path, {"gateway.yaml": text}), "gateway.yaml")
+    assert problem.line == line_of(text, "within two hours")
+    assert "promises a time" in problem.message

@@ -14,6 +14,7 @@ from incident_center.playbooks import (
     TextProblem,
     Words,
     correction_rules,
+    estimate_in,
     holding_rules,
     long_samples,
     phase_rules,
@@ -206,3 +207,31 @@ def test_changes_say_all_that_came_and_went(script: Words, after: Words) -> None
         for text in gone:
             kept.remove(text)
         assert sorted(kept + came) == sorted(dict(after.lists())[name])
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("en", "Payouts work again within the next two hours."),
+        ("en", "It will be fixed by tonight."),
+        ("en", "We will be back very soon."),
+        ("de", "Auszahlungen gehen innerhalb der nächsten zwei Stunden wieder."),
+        ("de", "In wenigen Minuten ist alles gut."),
+        ("de", "Der Fehler ist in Kürze weg."),
+    ],
+)
+def test_a_time_of_repair_is_noticed(language: str, text: str) -> None:
+    assert estimate_in(text, language) is not None
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("en", "The next update comes by {next_update_by}."),
+        ("en", "Since 14:05 payouts have been delayed."),
+        ("de", "Die nächste Nachricht kommt bis {next_update_by}."),
+        ("de", "Seit zwei Stunden verzögern sich Auszahlungen."),
+    ],
+)
+def test_the_time_of_the_next_news_is_not_a_time_of_repair(language: str, text: str) -> None:
+    assert estimate_in(text, language) is None
