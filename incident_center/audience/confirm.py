@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from incident_center.audience import letters, people, proofs
+from incident_center.audience import confirmations, letters, people, proofs
 from incident_center.audience.requests import Contact, read_contact
 from incident_center.delivery import fanout, suppress
 from incident_center.errors import Flaw, NotThere, Refused
@@ -44,14 +44,6 @@ def waiting(session: Session, *, house: House, token: str, now: datetime) -> Con
     return entry
 
 
-def by_id(session: Session, confirmation_id: int) -> Confirmation:
-    """For the page on which a code is entered; NotThere when there is none."""
-    entry = session.get(Confirmation, confirmation_id)
-    if entry is None:
-        raise NotThere("There is no such confirmation.")
-    return entry
-
-
 def confirm_by_token(session: Session, *, house: House, token: str, now: datetime) -> Subscriber:
     """The link's button was pressed. Pressing it again while the link lasts answers the same and does nothing.
 
@@ -72,7 +64,7 @@ def confirm_by_code(
 ) -> CodeAnswer:
     """Five tries within fifteen minutes. A wrong code is answered, not raised: its count must be committed, or
     tries would be free. Raises NotThere for a confirmation that takes no code."""
-    entry = by_id(session, confirmation_id)
+    entry = confirmations.by_id(session, confirmation_id)
     if entry.channel is not Channel.SMS:
         raise NotThere("This confirmation takes no code.")
     wrong = _closed(entry, now=now)

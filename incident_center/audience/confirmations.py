@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from incident_center.audience import letters, proofs
 from incident_center.audience.requests import Contact
+from incident_center.errors import NotThere
 from incident_center.house import House
 from incident_center.models import Confirmation, Subscriber
 from incident_center.states import Channel
@@ -70,6 +71,14 @@ def end_all(session: Session, person: Subscriber, *, now: datetime) -> None:
         .where(Confirmation.subscriber_id == person.id, Confirmation.expires_at > now)
         .values(expires_at=now)
     )
+
+
+def by_id(session: Session, confirmation_id: int) -> Confirmation:
+    """For the page on which a code is entered; NotThere when there is none."""
+    entry = session.get(Confirmation, confirmation_id)
+    if entry is None:
+        raise NotThere("There is no such confirmation.")
+    return entry
 
 
 def last_asked(session: Session, person: Subscriber) -> Confirmation | None:

@@ -29,6 +29,11 @@ def is_erased(person: Subscriber) -> bool:
     return person.email is None and person.phone is None
 
 
+def is_left(person: Subscriber) -> bool:
+    """Gone by their own wish; nothing is left to unsubscribe."""
+    return is_erased(person) or person.state is SubscriberState.UNSUBSCRIBED
+
+
 def find(session: Session, contact: Contact, *, lock: bool = False) -> Subscriber | None:
     """Whoever has this address, on either channel's column, in any state."""
     column = Subscriber.email_key if contact.channel is Channel.EMAIL else Subscriber.phone

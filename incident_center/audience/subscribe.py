@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from incident_center.audience import confirmations, people
-from incident_center.audience.requests import Flaws, SubscribeRequest, read_contact, read_preferences
+from incident_center.audience.requests import Contact, Flaws, SubscribeRequest, read_contact, read_preferences
 from incident_center.errors import Refused
 from incident_center.house import House
 from incident_center.models import Subscriber
@@ -65,10 +65,26 @@ def enrol(session: Session, *, house: House, request: SubscribeRequest, by: str,
 
 
 def resend(session: Session, *, house: House, subscriber_id: int, now: datetime) -> Subscribed:
-    """Another link or code for somebody who has not confirmed yet, within the same limits. Raises NotThere."""
+    """Another link or code to somebody's preferred address, within the same limits. Raises NotThere."""
     person = people.subscriber(session, subscriber_id, lock=True)
     contact = read_contact(house, person.channel, person.address or "")
-    if person.state is SubscriberState.CONFIRMED:
+    return _ask_again(session, house=house, person=person, contact=contact, now=now)
+
+
+def ask_again(session: Session, *, house: House, confirmation_id: int, now: datetime) -> Subscribed:
+    """Another link or code to the address that a confirmation waits for. Raises NotThere."""
+    entry = confirmations.by_id(session, confirmation_id)
+    person = people.subscriber(session, entry.subscriber_id, lock=True)
+    contact = read_contact(house, entry.channel, entry.address)
+    return _ask_again(session, house=house, person=person, contact=contact, now=now)
+
+
+def _ask_again(
+    session: Session, *, house: House, person: Subscriber, contact: Contact, now: datetime
+) -> Subscribed:
+    if person.state is SubscriberState.CONFIRMED and (contact.channel, contact.address) in people.contacts(
+        person
+    ):
         asked = confirmations.remind(session, house=house, person=person, contact=contact, now=now)
         return Subscribed(person.id, asked.confirmation_id, already=True)
     asked = confirmations.ask(session, house=house, person=person, contact=contact, now=now)

@@ -6,7 +6,7 @@ from incident_center.audience.imports import BadLine, ImportReport, export_rows,
 from incident_center.audience.leave import erase, stop, unsubscribe
 from incident_center.audience.prefer import change_address, change_preferences
 from incident_center.audience.requests import Preferences, SubscribeRequest
-from incident_center.audience.subscribe import Subscribed, enrol, resend, subscribe
+from incident_center.audience.subscribe import Subscribed, ask_again, enrol, resend, subscribe
 
 __all__ = [
     "BadLine",
@@ -15,6 +15,7 @@ __all__ = [
     "Preferences",
     "SubscribeRequest",
     "Subscribed",
+    "ask_again",
     "change_address",
     "change_preferences",
     "confirm_by_code",

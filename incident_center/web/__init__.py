@@ -3,7 +3,7 @@
 from flask import Flask
 from htmx_flask import Htmx
 
-from incident_center.web import doors, errors, headers, health, mailbox
+from incident_center.web import doors, errors, headers, health, mailbox, public, subscriber, subscriber_settings
 from incident_center.web.context import csrf, limiter
 
 
@@ -17,4 +17,6 @@ def install(app: Flask) -> None:
     doors.install(app)
     app.jinja_env.globals["house"] = app.extensions["incident_center"].house
     app.register_blueprint(health.blueprint)
+    for pages in (public, subscriber, subscriber_settings):
+        app.register_blueprint(pages.blueprint)
     mailbox.install(app, app.extensions["incident_center"].settings)

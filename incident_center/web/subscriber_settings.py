@@ -1,0 +1,171 @@
+"""A customer's own settings and the ways to leave, behind personal links instead of a password."""
+
+from flask import Blueprint, Response, make_response, redirect, render_template, request, session, url_for
+from werkzeug.wrappers import Response as AnyResponse
+
+from incident_center import clock
+from incident_center.audience import people, proofs
+from incident_center.audience.verbs import change_address, change_preferences, erase, unsubscribe
+from incident_center.delivery.links import read_manage, read_unsubscribe
+from incident_center.errors import Flaw, NotThere, Refused
+from incident_center.models import Subscriber
+from incident_center.states import Channel
+from incident_center.web.context import center, csrf
+from incident_center.web.language import page_language, remember, say, suggest, template_words
+from incident_center.web.subscriber import forms_limit
+from incident_center.web.subscriber import not_there as unknown_link
+from incident_center.web.subscriber_forms import (
+    AddressForm,
+    PreferenceForm,
+    channels_offered,
+    component_choices,
+    language_choices,
+    said_flaws,
+    zone_choices,
+)
+
+blueprint = Blueprint("settings", __name__)
+blueprint.context_processor(template_words)
+blueprint.after_request(remember)
+blueprint.register_error_handler(NotThere, unknown_link)
+
+DONE = ("confirmed", "saved", "unchanged", "moved")
+_MOVING_TO = "moving_to"
+
+
+@blueprint.get("/m/<token>")
+def manage(token: str) -> Response:
+    return make_response(_page(token))
+
+
+@blueprint.post("/m/<token>")
+@forms_limit
+def save(token: str) -> AnyResponse:
+    house = center().house
+    number = read_manage(house, token)
+    typed = PreferenceForm.typed(request.form, language=page_language(), zone=house.zone)
+    try:
+        wanted = typed.preferences()
+        with center().database.transaction() as db:
+            change_preferences(
+                db,
+                house=house,
+                subscriber_id=number,
+                preferences=wanted,
+                by=f"subscriber {number}",
+                now=clock.now(),
+            )
+    except Refused as refused:
+        return make_response(_page(token, preferences=typed, flaws=refused.flaws), 422)
+    return redirect(url_for("settings.manage", token=token, done="saved"), 303)
+
+
+@blueprint.post("/m/<token>/address")
+@forms_limit
+def move(token: str) -> AnyResponse:
+    """Ask the new address; a code is entered on the page that follows, a link is waited for here."""
+    house = center().house
+    number = read_manage(house, token)
+    typed = AddressForm.typed(request.form)
+    try:
+        channel = typed.read_channel(house)
+        with center().database.transaction() as db:
+            asked = change_address(
+                db,
+                house=house,
+                subscriber_id=number,
+                channel=channel,
+                address=typed.address,
+                by=f"subscriber {number}",
+                now=clock.now(),
+            )
+    except Refused as refused:
+        return make_response(_page(token, address=typed, flaws=refused.flaws), 422)
+    if asked.already:
+        return redirect(url_for("settings.manage", token=token, done="unchanged"), 303)
+    if channel is Channel.SMS:
+        page = proofs.page_token(house, asked.confirmation_id)
+        return redirect(url_for("subscriber.enter_code", token=page), 303)
+    session[_MOVING_TO] = typed.address.strip()[:320]
+    return redirect(url_for("settings.manage", token=token, done="moved"), 303)
+
+
+@blueprint.post("/m/<token>/leave")
+def leave(token: str) -> AnyResponse:
+    number = read_manage(center().house, token)
+    with center().database.transaction() as db:
+        unsubscribe(db, house=center().house, subscriber_id=number, now=clock.now())
+    return redirect(url_for("settings.manage", token=token), 303)
+
+
+@blueprint.post("/m/<token>/erase")
+def forget(token: str) -> AnyResponse:
+    number = read_manage(center().house, token)
+    with center().database.transaction() as db:
+        erase(db, house=center().house, subscriber_id=number, now=clock.now())
+    session.clear()
+    return redirect(url_for("settings.erased"), 303)
+
+
+@blueprint.get("/m/erased")
+def erased() -> str:
+    return render_template("subscriber/erased.html")
+
+
+@blueprint.get("/u/<token>")
+def ask_to_leave(token: str) -> str:
+    """Shows a button: scanners fetch links, and a GET must not unsubscribe anybody."""
+    number = read_unsubscribe(center().house, token)
+    with center().database.reading() as db:
+        person = db.get(Subscriber, number)
+    if person is not None:
+        suggest(person.language)
+    gone = person is None or people.is_left(person)
+    return render_template("subscriber/left.html" if gone else "subscriber/unsubscribe.html", person=person)
+
+
+@blueprint.post("/u/<token>")
+def leave_by_link(token: str) -> str:
+    """RFC 8058: the mail program's own button sends no cookie, follows no redirect and may come twice."""
+    number = read_unsubscribe(center().house, token)
+    with center().database.transaction() as db:
+        person = db.get(Subscriber, number)
+        if person is not None:
+            suggest(person.language)
+        unsubscribe(db, house=center().house, subscriber_id=number, now=clock.now())
+    return render_template("subscriber/left.html", person=person)
+
+
+csrf.exempt(leave_by_link)
+
+
+def _page(
+    token: str,
+    *,
+    preferences: PreferenceForm | None = None,
+    address: AddressForm | None = None,
+    flaws: tuple[Flaw, ...] = (),
+) -> str:
+    house = center().house
+    number = read_manage(house, token)
+    with center().database.reading() as db:
+        person = people.subscriber(db, number)
+        suggest(person.language)
+        language = page_language()
+        components = component_choices(db, language)
+        shown = preferences or PreferenceForm.of(db, person)
+    done = request.args.get("done")
+    return render_template(
+        "subscriber/manage.html",
+        token=token,
+        person=person,
+        done=done if done in DONE and not flaws else None,
+        moving_to=session.get(_MOVING_TO, "…"),
+        preferences=shown,
+        typed=address or AddressForm(channel=person.channel.value),
+        errors=said_flaws(flaws),
+        channels=channels_offered(house),
+        components=components,
+        languages=language_choices(house),
+        zones=zone_choices(language, str(say("subscriber.form.zone_other"))),
+    )
