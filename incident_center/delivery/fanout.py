@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from incident_center.delivery.people import ENDED_PHASES, audience, concerned, unresolved, without_row
@@ -112,6 +111,17 @@ def _on_the_wire(session: Session, *, update_id: int, subscriber_id: int) -> boo
         )
     )
     return any(subscriber_id in batch for batch in batches)
+
+
+def anything_to_cut(session: Session, *, now: datetime) -> bool:
+    """A look that takes no lock: most rounds of a worker find nothing."""
+    opened = exists(select(Fanout.id).where(Fanout.state == FanoutState.OPEN))
+    ended = exists(
+        select(Chunk.id)
+        .join(Fanout, Fanout.id == Chunk.fanout_id)
+        .where(Chunk.state == ChunkState.OPEN, (Fanout.state.not_in(LIVE)) | (Fanout.expires_at <= now))
+    )
+    return bool(session.scalar(select(or_(opened, ended))))
 
 
 def cut_some(session: Session, *, now: datetime) -> bool:

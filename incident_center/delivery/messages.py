@@ -1,4 +1,5 @@
-"""The words of single messages: confirm, welcome, already subscribed, goodbye. Finished texts, ready to queue.
+"""The words of single messages: confirm, welcome, already subscribed, goodbye. Finished texts, ready to
+queue.
 
 A confirmation may reach somebody who never heard of us: it greets nobody by name and repeats nothing that was
 typed, so that nobody can send their own words in our name.
@@ -71,7 +72,8 @@ def welcome(
 
 
 def already(house: House, *, channel: Channel, language: str, subscriber_id: int) -> SingleText:
-    """For somebody who subscribes a second time. Whoever typed the address must not learn anything: no name."""
+    """For somebody who subscribes a second time. Whoever typed the address must not learn anything: no
+    name."""
     if channel is Channel.SMS:
         links = {"manage_url": manage_url(house, subscriber_id)}
         return _sms(house, language, "already_sms", company=house.company, **links)
@@ -130,7 +132,8 @@ def _letter(
     greeting: str | None = None,
     subscriber_id: int | None = None,
 ) -> SingleText:
-    known = subscriber_id is not None
+    manage = None if subscriber_id is None else manage_url(house, subscriber_id)
+    unsubscribe = None if subscriber_id is None else unsubscribe_url(house, subscriber_id)
     values = {
         "language": language,
         "company": house.company,
@@ -142,16 +145,15 @@ def _letter(
         "after": after or [],
         "manage": house.catalogue.say(language, "message.update.manage"),
         "unsubscribe": house.catalogue.say(language, "message.update.unsubscribe"),
-        "manage_url": manage_url(house, subscriber_id) if known else None,
-        "unsubscribe_url": unsubscribe_url(house, subscriber_id) if known else None,
+        "manage_url": manage,
+        "unsubscribe_url": unsubscribe,
     }
     folder = house.settings.templates_dir
-    headers = one_click(str(values["unsubscribe_url"])) if known else {}
     return SingleText(
         text=text_template(folder, "letter/email.txt").render(values),
         subject=subject,
         html=html_template(folder, "letter/email.mjml").render(values),
-        headers=headers,
+        headers=one_click(unsubscribe) if unsubscribe else {},
     )
 
 

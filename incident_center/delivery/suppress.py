@@ -27,7 +27,8 @@ def suppress(
     reason: SuppressionReason,
     now: datetime,
 ) -> None:
-    """Writes to `address` no more: whoever is subscribed with it leaves the audience. Repeating is no fault."""
+    """Writes to `address` no more: whoever is subscribed with it leaves the audience. Repeating is no
+    fault."""
     row = {
         "channel": channel,
         "address_hash": address_hash(house, channel, address),

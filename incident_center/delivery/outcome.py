@@ -1,0 +1,64 @@
+"""What a courier is given and what it answers: one letter, one honest outcome."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Literal
+
+from incident_center.states import Channel
+
+OutcomeState = Literal["accepted", "retry", "failed", "unknown"]
+DETAIL_MAX = 300
+
+_ADDRESS = re.compile(r"[^\s<>,;:\"]+@[^\s<>,;:\"]+")
+_NUMBER = re.compile(r"\+?\d[\d\s().-]{5,}\d")
+_ENDINGS = re.compile(r"\b[A-Za-z0-9_-]{24,}\b")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Letter:
+    """One message to one recipient, finished.
+
+    `raw` is the whole e-mail but for its From line (the provider's own), CRLF, 7-bit; only couriers that say
+    `wants_raw` get it, the others take `subject`, `text` and `html`. `message_id` stays the same however
+    often the letter is tried, so that mail systems can drop a copy.
+    """
+
+    key: int
+    channel: Channel
+    to: str
+    message_id: str = ""
+    subject: str | None = None
+    text: str = ""
+    html: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    raw: bytes = b""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of one letter.
+
+    accepted: the provider has it. retry: it certainly has not, try later. failed: it certainly has not and
+    never will. unknown: it may have it. `provider_wide`: the refusal is not about this recipient (bad
+    login, policy, unreachable), so nobody is suppressed for it and the provider is rested. `suppress`: the
+    mailbox does not exist. `detail` holds the provider's words without addresses. `retry_after` is in
+    seconds.
+    """
+
+    state: OutcomeState
+    code: str = ""
+    detail: str = ""
+    provider_ref: str | None = None
+    suppress: bool = False
+    provider_wide: bool = False
+    retry_after: float | None = None
+
+
+def scrub(words: str) -> str:
+    """A provider's words without addresses, numbers and tokens, short enough for the ledger."""
+    line = " ".join(words.split())
+    line = _ADDRESS.sub("<address>", line)
+    line = _ENDINGS.sub("<id>", line)
+    return _NUMBER.sub("<number>", line)[:DETAIL_MAX]

@@ -1,0 +1,225 @@
+"""What the ledger can be asked: how far a fan-out is, who got what, and whether it all adds up."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, case, exists, func, or_, select
+from sqlalchemy.orm import Session, aliased
+
+from incident_center.delivery.fanout import LIVE
+from incident_center.delivery.people import audience, without_row
+from incident_center.models import Chunk, Delivery, Fanout, Subscriber, SubscriberComponent
+from incident_center.states import Channel, ChunkState, DeliveryState, FanoutState, SubscriberState
+
+# A chunk that was closed with people left in it: what became of them.
+_LEFT_AS = {
+    ChunkState.SUPERSEDED: DeliveryState.SUPERSEDED,
+    ChunkState.EXPIRED: DeliveryState.EXPIRED,
+    ChunkState.CANCELLED: DeliveryState.CANCELLED,
+}
+_NOT_YET = (DeliveryState.DUE, DeliveryState.SENDING, DeliveryState.RETRY)
+_SHOWN = 5  # examples in a complaint of the ledger
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the sending of one update is.
+
+    `audience` is everybody found so far, `waiting` those who may still get it (due, being sent, to be tried
+    again), `finished` that nobody waits and everybody has been found. `by_channel` counts people by channel
+    and state. `possibly_twice` counts those who may have got it twice.
+    """
+
+    audience: int
+    waiting: int
+    by_channel: dict[Channel, dict[DeliveryState, int]]
+    finished: bool
+    possibly_twice: int
+
+
+def progress(session: Session, update_id: int) -> Progress:
+    """Counted from the chunks' sizes and the rows' states; an update without a fan-out has an audience of
+    0."""
+    fanout = session.scalar(select(Fanout).where(Fanout.update_id == update_id))
+    counts: dict[Channel, Counter[DeliveryState]] = {channel: Counter() for channel in Channel}
+    rows = session.execute(
+        select(
+            Delivery.channel,
+            Delivery.state,
+            func.count(),
+            func.sum(case((Delivery.possibly_twice, 1), else_=0)),
+        )
+        .where(Delivery.update_id == update_id)
+        .group_by(Delivery.channel, Delivery.state)
+    ).all()
+    for channel, state, number, _ in rows:
+        counts[channel][state] += number
+    live = fanout is not None and fanout.state in LIVE
+    for channel, state, number in _not_written(session, update_id, live=live):
+        counts[channel][state] += number
+    by_channel = {
+        channel: {state: number for state, number in found.items() if number > 0}
+        for channel, found in counts.items()
+        if sum(found.values()) > 0
+    }
+    everybody = Counter[DeliveryState]()
+    for states in by_channel.values():
+        everybody.update(states)
+    waiting = sum(everybody[state] for state in _NOT_YET)
+    found_all = fanout is None or fanout.state is not FanoutState.OPEN
+    return Progress(
+        audience=sum(everybody.values()),
+        waiting=waiting,
+        by_channel=by_channel,
+        finished=found_all and waiting == 0,
+        possibly_twice=sum(row[3] or 0 for row in rows),
+    )
+
+
+def _not_written(session: Session, update_id: int, *, live: bool) -> list[tuple[Channel, DeliveryState, int]]:
+    """People of chunks who have no row: due, on the wire, or left out when the chunk was closed."""
+    found = []
+    written = (
+        select(func.count(Delivery.id))
+        .where(
+            Delivery.update_id == Chunk.update_id,
+            Delivery.channel == Chunk.channel,
+            Delivery.subscriber_id.between(Chunk.first_id, Chunk.last_id),
+        )
+        .correlate(Chunk)
+        .scalar_subquery()
+    )
+    chunks = session.execute(
+        select(Chunk.channel, Chunk.size, Chunk.batch, written.label("written")).where(
+            Chunk.update_id == update_id, Chunk.state == ChunkState.OPEN
+        )
+    )
+    for row in chunks:
+        flying = len(row.batch)
+        rest = max(0, row.size - row.written - flying)
+        found.append((row.channel, DeliveryState.SENDING, flying))
+        found.append((row.channel, DeliveryState.DUE if live else DeliveryState.SUPERSEDED, rest))
+    closed = session.execute(
+        select(Chunk.channel, Chunk.state, func.sum(Chunk.left))
+        .where(Chunk.update_id == update_id, Chunk.state.in_(_LEFT_AS))
+        .group_by(Chunk.channel, Chunk.state)
+    )
+    found += [(channel, _LEFT_AS[state], left or 0) for channel, state, left in closed]
+    return found
+
+
+def ledger_check(session: Session, update_id: int) -> list[str]:
+    """Complaints, one sentence each; [] when everybody is still due in a chunk or has exactly one row.
+
+    For the newest update of an incident; an overtaken one has nobody due any more. Costs a walk of the
+    audience.
+    """
+    fanout = session.scalar(select(Fanout).where(Fanout.update_id == update_id))
+    if fanout is None:
+        return [f"update {update_id} has no fan-out"]
+    complaints = []
+    if fanout.state is FanoutState.CUT:
+        missing = _people(
+            session, and_(audience(fanout.incident_id), without_row(update_id), ~_in_open_chunk(update_id))
+        )
+        if missing:
+            complaints.append(f"nobody will write to subscribers {_list(missing)}")
+    complaints += _overlaps(session, fanout)
+    twice = _people(
+        session,
+        exists(
+            select(Delivery.id).where(
+                Delivery.update_id == update_id, Delivery.subscriber_id == Subscriber.id
+            )
+        ),
+        having_batch_of=update_id,
+    )
+    if twice:
+        complaints.append(f"subscribers {_list(twice)} are on the wire and have a row already")
+    return complaints
+
+
+def _in_open_chunk(update_id: int) -> ColumnElement[bool]:
+    return exists(
+        select(Chunk.id).where(
+            Chunk.update_id == update_id,
+            Chunk.state == ChunkState.OPEN,
+            Chunk.channel == Subscriber.channel,
+            Subscriber.id.between(Chunk.first_id, Chunk.last_id),
+        )
+    )
+
+
+def _people(
+    session: Session, condition: ColumnElement[bool], *, having_batch_of: int | None = None
+) -> list[int]:
+    query = select(Subscriber.id).where(condition).order_by(Subscriber.id).limit(_SHOWN + 1)
+    if having_batch_of is not None:
+        batches = session.scalars(
+            select(Chunk.batch).where(Chunk.update_id == having_batch_of, Chunk.batch_at.is_not(None))
+        )
+        query = query.where(Subscriber.id.in_([one for batch in batches for one in batch]))
+    return list(session.scalars(query))
+
+
+def _overlaps(session: Session, fanout: Fanout) -> list[str]:
+    other = aliased(Chunk)
+    pairs = session.execute(
+        select(Chunk.id, other.id)
+        .join(
+            other,
+            and_(
+                other.fanout_id == Chunk.fanout_id,
+                other.channel == Chunk.channel,
+                other.id > Chunk.id,
+                other.first_id <= Chunk.last_id,
+                other.last_id >= Chunk.first_id,
+            ),
+        )
+        .where(Chunk.fanout_id == fanout.id)
+        .limit(_SHOWN)
+    ).all()
+    return [f"chunks {first} and {second} overlap" for first, second in pairs]
+
+
+def _list(people: Sequence[int]) -> str:
+    more = " and more" if len(people) > _SHOWN else ""
+    return ", ".join(str(one) for one in people[:_SHOWN]) + more
+
+
+def deliveries_page(
+    session: Session,
+    incident_id: int,
+    *,
+    state: DeliveryState | None = None,
+    channel: Channel | None = None,
+    after_id: int = 0,
+    limit: int = 100,
+) -> list[Delivery]:
+    """An incident's deliveries by id; ask on with the last one's id as `after_id`."""
+    query = select(Delivery).where(Delivery.incident_id == incident_id, Delivery.id > after_id)
+    if state is not None:
+        query = query.where(Delivery.state == state)
+    if channel is not None:
+        query = query.where(Delivery.channel == channel)
+    return list(session.scalars(query.order_by(Delivery.id).limit(limit)))
+
+
+def audience_counts(session: Session, component_ids: Collection[int]) -> dict[tuple[Channel, str], int]:
+    """How many confirmed subscribers an incident on these components would reach, by channel and language."""
+    chosen = exists(
+        select(SubscriberComponent.subscriber_id).where(
+            SubscriberComponent.subscriber_id == Subscriber.id,
+            SubscriberComponent.component_id.in_(list(component_ids)),
+        )
+    )
+    rows: Sequence[Any] = session.execute(
+        select(Subscriber.channel, Subscriber.language, func.count())
+        .where(Subscriber.state == SubscriberState.CONFIRMED, or_(Subscriber.all_components, chosen))
+        .group_by(Subscriber.channel, Subscriber.language)
+    ).all()
+    return {(channel, language): number for channel, language, number in rows}
