@@ -24,6 +24,7 @@ from tests.support import network
 from tests.support.databases import Templates
 from tests.support.postgres import PostgresServer, new_folder
 
+MOST_WORKERS = 6  # one PostgreSQL server serves them all
 IN_CI = os.environ.get("CI", "").lower() == "true"
 _server = pytest.StashKey[PostgresServer]()
 
@@ -35,6 +36,16 @@ def pytest_configure(config: pytest.Config) -> None:
     shared: dict[str, Any] | None = getattr(config, "workerinput", None)  # set in xdist's workers
     folder = Path(shared["postgres_folder"]) if shared else new_folder()
     config.stash[_server] = PostgresServer(folder, run_pid=shared["run_pid"] if shared else os.getpid())
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """The whole suite runs on every core; a few named files run in this process, where a debugger works."""
+    if hasattr(config, "workerinput") or config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
+        return
+    if config.getoption("numprocesses", 0) is None and not config.option.usepdb:
+        cores = len(os.sched_getaffinity(0))
+        config.option.numprocesses = min(cores, MOST_WORKERS) if cores > 1 else 0
 
 
 @pytest.hookimpl(optionalhook=True)
