@@ -5,10 +5,12 @@ from datetime import timedelta
 from typing import Any
 
 from flask.testing import FlaskClient
-from werkzeug.test import TestResponse
 
 from tests.builders import NOW
 
+Reply = (
+    Any  # a werkzeug TestResponse; its json is typed as perhaps None, which every test would have to rule out
+)
 PROBLEM = "application/problem+json"
 
 
@@ -17,19 +19,19 @@ class Door:
     client: FlaskClient
     token: str | None
 
-    def get(self, path: str, **headers: str) -> TestResponse:
+    def get(self, path: str, **headers: str) -> Reply:
         return self.client.get(f"/api/v1{path}", headers=self._headers(headers))
 
-    def post(self, path: str, body: Any, **headers: str) -> TestResponse:
+    def post(self, path: str, body: Any, **headers: str) -> Reply:
         return self.client.post(f"/api/v1{path}", json=body, headers=self._headers(headers))
 
-    def patch(self, path: str, body: Any, **headers: str) -> TestResponse:
+    def patch(self, path: str, body: Any, **headers: str) -> Reply:
         return self.client.patch(f"/api/v1{path}", json=body, headers=self._headers(headers))
 
-    def delete(self, path: str) -> TestResponse:
+    def delete(self, path: str) -> Reply:
         return self.client.delete(f"/api/v1{path}", headers=self._headers({}))
 
-    def raw(self, path: str, data: bytes, content_type: str = "application/json") -> TestResponse:
+    def raw(self, path: str, data: bytes, content_type: str = "application/json") -> Reply:
         return self.client.post(
             f"/api/v1{path}", data=data, content_type=content_type, headers=self._headers({})
         )
@@ -39,7 +41,7 @@ class Door:
         return own | {name.replace("_", "-"): value for name, value in more.items()}
 
 
-def problem(answer: TestResponse, status: int) -> dict[str, Any]:
+def problem(answer: Reply, status: int) -> dict[str, Any]:
     """The answer's problem; it must be a whole one."""
     assert answer.status_code == status, answer.get_data(as_text=True)
     assert answer.content_type == PROBLEM
@@ -51,7 +53,7 @@ def problem(answer: TestResponse, status: int) -> dict[str, Any]:
     return found
 
 
-def fields(answer: TestResponse) -> dict[str, str]:
+def fields(answer: Reply) -> dict[str, str]:
     """Field to sentence of a 422."""
     return {error["field"]: error["message"] for error in problem(answer, 422)["errors"]}
 

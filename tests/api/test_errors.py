@@ -8,9 +8,11 @@ from flask import Flask
 from sqlalchemy.exc import OperationalError
 
 from incident_center.center import Center
-from incident_center.integrations.api_v1 import catalog
+from incident_center.incidents import questions
 from incident_center.models import Incident
 from tests.api.door import Door, a_declaration, an_update, fields, in_minutes, problem
+
+pytestmark = pytest.mark.one_database
 
 
 def test_ten_megabytes_are_refused_before_they_are_read(lead: Door, incident: Incident) -> None:
@@ -137,7 +139,7 @@ def test_a_database_that_does_not_answer_is_503(lead: Door, monkeypatch: pytest.
     def down(_session: object) -> list[Any]:
         raise OperationalError("SELECT 1", {}, Exception("connection refused"))
 
-    monkeypatch.setattr(catalog.questions, "components", down)
+    monkeypatch.setattr(questions, "components", down)
     answer = lead.get("/components")
     problem(answer, 503)
     assert int(answer.headers["Retry-After"]) > 0
@@ -150,7 +152,7 @@ def test_a_fault_of_ours_is_a_problem_without_its_innards(
         raise RuntimeError("the secret is 42")
 
     app.config["PROPAGATE_EXCEPTIONS"] = False
-    monkeypatch.setattr(catalog.questions, "components", broken)
+    monkeypatch.setattr(questions, "components", broken)
     answer = lead.get("/components")
     problem(answer, 500)
     assert "42" not in answer.get_data(as_text=True)

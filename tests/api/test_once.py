@@ -9,7 +9,7 @@ from flask import Flask
 from sqlalchemy import func, select
 
 from incident_center.db import Database
-from incident_center.integrations.api_v1 import incidents
+from incident_center.integrations.api_v1 import incidents, publishing
 from incident_center.models import AuditEntry, IdempotencyKey, Incident, Subscriber, Update
 from tests.api.door import Door, a_declaration, an_update, fields, problem
 
@@ -115,7 +115,7 @@ def test_of_two_publishers_at_once_one_gets_201_and_one_409(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     both_have_read = threading.Barrier(2, timeout=30)
-    really = incidents.version_seen
+    really = publishing.version_seen
 
     def read_together(*given: Any) -> int:
         seen = really(*given)

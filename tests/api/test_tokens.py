@@ -13,6 +13,8 @@ from incident_center.staff.tokens import revoke_token
 from tests.api.door import Door, an_update, problem
 from tests.builders import NOW
 
+pytestmark = pytest.mark.one_database
+
 
 @pytest.mark.parametrize(
     "header",
