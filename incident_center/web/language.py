@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from babel import Locale
-from babel.dates import format_date
+from babel.dates import format_date, format_timedelta
 from flask import Response, current_app, g, request
 from markupsafe import Markup, escape
 
@@ -93,6 +93,13 @@ def said_day(instant: datetime) -> Markup:
     return Markup('<time datetime="{}">{}</time>').format(local.date().isoformat(), words)
 
 
+def said_span(span: timedelta) -> str:
+    """How long something took: "45 minutes", "3 hours"."""
+    return format_timedelta(
+        max(span, timedelta(minutes=1)), granularity="minute", threshold=2, locale=locale_of(page_language())
+    )
+
+
 @lru_cache(maxsize=16)
 def locale_of(language: str) -> Locale:
     return Locale.parse(_LOCALES.get(language, language), sep="_" if language in _LOCALES else "-")
@@ -126,6 +133,7 @@ def template_words() -> dict[str, Callable[..., object] | object]:
         "say": say,
         "said_time": said_time,
         "said_day": said_day,
+        "said_span": said_span,
         "language": page_language(),
         "language_links": language_links(),
         "company": center().house.company,

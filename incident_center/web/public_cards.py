@@ -14,6 +14,10 @@ from incident_center.states import ComponentStatus, Impact, Medium, Phase, Updat
 
 WATCHING = "watching"
 _CALM = {ComponentStatus.OPERATIONAL}
+_SOME = {
+    ComponentStatus.DEGRADED_PERFORMANCE: "some_degraded",
+    ComponentStatus.MAJOR_OUTAGE: ComponentStatus.PARTIAL_OUTAGE.value,
+}
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,11 @@ class UpdateCard:
 
 @dataclass(frozen=True)
 class IncidentCard:
-    """An incident as customers know it; `headline` is the newest update's subject."""
+    """An incident as customers know it.
+
+    `latest` is the newest update and makes the promise. `standing` is the newest one that is not a correction: it
+    tells how things are, and its subject is the headline.
+    """
 
     id: int
     ref: str
@@ -44,8 +52,12 @@ class IncidentCard:
     started_at: datetime
     resolved_at: datetime | None
     components: tuple[str, ...]
-    headline: str
     latest: UpdateCard
+    standing: UpdateCard
+
+    @property
+    def headline(self) -> str:
+        return self.standing.text.subject
 
 
 @dataclass(frozen=True)
@@ -68,6 +80,8 @@ def in_language(names: dict[str, str], language: str) -> str:
 def overall(components: list[Component], incidents: list[IncidentCard]) -> str:
     """A key of public.state: the worst component speaks; an open incident is never "all normal"."""
     worst = rules.worst([component.status for component in components])
+    if worst in _SOME and any(component.status is not worst for component in components):
+        return _SOME[worst]  # "payouts are not going through" would frighten those whose payouts run
     if worst not in _CALM or not incidents:
         return worst.value
     calm = all(card.phase is Phase.MONITORING for card in incidents)
@@ -85,10 +99,9 @@ def incident_page(
 ) -> tuple[IncidentCard, list[UpdateCard]]:
     """One incident with all its updates, newest first. Raises NotThere."""
     incident = questions.incident(session, incident_id, public=True)
-    updates = update_cards(
-        session, house=house, updates=questions.updates(session, incident_id), language=language, now=now
-    )
-    return _incident_card(incident, updates[0], language), updates
+    found = questions.updates(session, incident_id)
+    updates = update_cards(session, house=house, updates=found, language=language, now=now)
+    return _incident_card(incident, updates, language), updates
 
 
 def past(
@@ -148,14 +161,13 @@ def update_cards(
 
 
 def _card(session: Session, house: House, incident: Incident, language: str, now: datetime) -> IncidentCard:
-    latest = questions.latest_update(session, incident.id)
-    if latest is None:  # version > 0 means that there is one
-        raise LookupError(f"incident {incident.id} has no update")
-    [card] = update_cards(session, house=house, updates=[latest], language=language, now=now)
-    return _incident_card(incident, card, language)
+    updates = questions.updates(session, incident.id)
+    cards = update_cards(session, house=house, updates=updates, language=language, now=now)
+    return _incident_card(incident, cards, language)
 
 
-def _incident_card(incident: Incident, latest: UpdateCard, language: str) -> IncidentCard:
+def _incident_card(incident: Incident, updates: list[UpdateCard], language: str) -> IncidentCard:
+    standing = next((card for card in updates if card.corrects is None), updates[0])
     return IncidentCard(
         id=incident.id,
         ref=incident.ref,
@@ -165,8 +177,8 @@ def _incident_card(incident: Incident, latest: UpdateCard, language: str) -> Inc
         started_at=incident.started_at,
         resolved_at=incident.resolved_at,
         components=tuple(in_language(component.names, language) for component in incident.components),
-        headline=latest.text.subject,
-        latest=latest,
+        latest=updates[0],
+        standing=standing,
     )
 
 

@@ -3,15 +3,16 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
+from zoneinfo import ZoneInfo
 
 from babel.core import get_global
-from babel.dates import get_timezone, get_timezone_location
+from babel.dates import get_timezone_location
 from markupsafe import Markup
 from sqlalchemy.orm import Session
 from werkzeug.datastructures import MultiDict
 
 from incident_center.audience import people
-from incident_center.audience.requests import Flaws, Preferences, read_channel, read_form
+from incident_center.audience.requests import Flaws, Preferences, known_zones, read_channel, read_form
 from incident_center.errors import Flaw, Refused
 from incident_center.house import House
 from incident_center.incidents import questions
@@ -21,6 +22,7 @@ from incident_center.web.language import language_name, locale_of, say
 from incident_center.web.public_cards import in_language
 
 ALL, SOME = "all", "some"
+_SOFT_HYPHEN = "\u00ad"
 # The continents as CLDR numbers them (UN M.49), so that their names need no words of ours.
 _CONTINENTS = {
     "Africa": "002",
@@ -150,11 +152,15 @@ def zone_choices(language: str, other: str) -> list[tuple[str, list[Choice]]]:
     """(continent, its zones by city) in `language`; zones of no continent stand under `other`, last."""
     locale = locale_of(language)
     groups: dict[str, list[Choice]] = {}
-    for zone in get_global("zone_territories"):
-        continent = _CONTINENTS.get(zone.partition("/")[0])
+    for zone in known_zones() & set(get_global("zone_territories")):
+        area = zone.partition("/")[0]
+        if area == "Etc":  # fixed distances with the sign the wrong way round
+            continue
+        continent = _CONTINENTS.get(area)
         group = locale.territories[continent] if continent else other
-        city = get_timezone_location(get_timezone(zone), locale=locale, return_city=True)
-        groups.setdefault(group, []).append(Choice(zone, city))
+        city = get_timezone_location(ZoneInfo(zone), locale=locale, return_city=True)
+        groups.setdefault(group, []).append(Choice(zone, city.replace(_SOFT_HYPHEN, "")))
+    groups.setdefault(other, []).append(Choice("UTC", "UTC"))
     for choices in groups.values():
-        choices.sort(key=lambda choice: choice.label)
+        choices.sort(key=lambda choice: (choice.label, choice.value))
     return sorted(groups.items(), key=lambda group: (group[0] == other, group[0]))
