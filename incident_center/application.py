@@ -11,6 +11,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from incident_center import web
 from incident_center.center import Center, build_center
 from incident_center.config import Settings, load_settings
+from incident_center.integrations import api_v1
 from incident_center.logs import configure_logging
 
 MAX_BODY_BYTES = 1024 * 1024  # a form with every language's words is about 20 kB
@@ -34,6 +35,7 @@ def build_app(settings: Settings | None = None, *, center: Center | None = None)
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]  # Flask's documented way
     configure_logging(quiet=center.settings.testing)
     web.install(app)
+    api_v1.install(app)  # after the shields: it takes the limiter and the form guard from the extensions
     return app
 
 

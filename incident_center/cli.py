@@ -210,7 +210,7 @@ def token() -> None:
 
 @token.command("add")
 @click.option("--name", required=True, help="Who uses it: ops-bot.")
-@click.option("--role", required=True, type=click.Choice(["lead", "agent", "viewer"]))
+@click.option("--role", required=True, type=click.Choice(["lead", "agent", "viewer", "inbound"]))
 @click.option("--days", type=click.IntRange(1, 3650), default=365, show_default=True)
 def token_add(name: str, role: str, days: int) -> None:
     """Make a token; it is shown once."""

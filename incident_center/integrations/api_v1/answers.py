@@ -85,11 +85,11 @@ class UpdateOut(Answer):
 
 
 class DeliveryCounts(Answer):
-    """Over all updates of the incident, people not yet walked through excepted."""
+    """Over all updates of the incident; while a fan-out is being cut, of those found so far."""
 
     by_channel: dict[str, dict[str, int]] = Field(description="Channel, then state, then how many.")
-    waiting: int = Field(description="People whose turn is still to come.")
-    finished: bool = Field(description="Nobody's turn is still to come.")
+    waiting: int = Field(description="People who may still get it.")
+    finished: bool = Field(description="Everybody was found, and nobody waits any more.")
 
 
 class IncidentOut(Answer):
