@@ -22,7 +22,7 @@ from incident_center.config import Settings
 from incident_center.db import Database
 from incident_center.delivery.providers import check_settings
 from incident_center.models import Component, Promise, Role, Staff, WorkerBeat
-from incident_center.playbooks import ContentErrors, check_catalogue, check_folder, load_library
+from incident_center.playbooks import ContentErrors, Library, Problem, check_catalogue, load_library
 from incident_center.states import PromiseState
 from incident_center.states import Role as RoleName
 
@@ -57,8 +57,9 @@ def examine(settings: Settings, *, now: datetime | None = None) -> list[Finding]
         *_address(settings),
         *_data_dir(settings),
         *_providers(settings),
-        *_content(settings),
     ]
+    library, content = _content(settings)
+    findings += content
     try:
         database = Database(settings.database_url)
     except (ArgumentError, ImportError, ValueError) as error:
@@ -66,7 +67,7 @@ def examine(settings: Settings, *, now: datetime | None = None) -> list[Finding]
         install = "Correct the address; PostgreSQL needs: pip install 'incident-center[postgres]'"
         return [*findings, Finding(Level.PROBLEM, what, install)]
     try:
-        findings += _database(settings, database, now)
+        findings += _database(settings, database, library, now)
     finally:
         database.dispose()
     return findings
@@ -137,19 +138,30 @@ def _providers(settings: Settings) -> Iterator[Finding]:
             yield Finding(Level.WARNING, lost, f"Set INCIDENT_CENTER_{name}.")
 
 
-def _content(settings: Settings) -> Iterator[Finding]:
+def _content(settings: Settings) -> tuple[Library | None, list[Finding]]:
+    """The playbooks, when they can be read at all, and what is to be said of them and of the words."""
+    library, broken = None, []
+    try:
+        library = load_library(settings.playbooks_dir)
+    except ContentErrors as errors:
+        broken = errors.problems
     words = settings.templates_dir / "messages" / "words"
-    for name, folder, problems in (
-        ("playbooks", settings.playbooks_dir, check_folder(settings.playbooks_dir)),
-        ("words for customers", words, check_catalogue(words)),
-    ):
-        for problem in problems:
-            yield Finding(Level.PROBLEM, str(problem), f"Correct the file in {folder}.")
-        if not problems:
-            yield Finding(Level.OK, f"The {name} in {folder} are complete.")
+    return library, [
+        *_files("playbooks", settings.playbooks_dir, broken),
+        *_files("words for customers", words, check_catalogue(words)),
+    ]
 
 
-def _database(settings: Settings, database: Database, now: datetime) -> Iterator[Finding]:
+def _files(name: str, folder: Path, problems: list[Problem]) -> Iterator[Finding]:
+    for problem in problems:
+        yield Finding(Level.PROBLEM, str(problem), f"Correct the file in {folder}.")
+    if not problems:
+        yield Finding(Level.OK, f"The {name} in {folder} are complete.")
+
+
+def _database(
+    settings: Settings, database: Database, library: Library | None, now: datetime
+) -> Iterator[Finding]:
     upgrade = "Run: incident-center db upgrade"
     if database.is_sqlite and not Path(database.url.database or "").exists():
         yield Finding(Level.PROBLEM, "There is no database yet.", upgrade)
@@ -174,7 +186,7 @@ def _database(settings: Settings, database: Database, now: datetime) -> Iterator
     with database.reading() as session:
         yield from _workers(session, now, sqlite=database.is_sqlite)
         yield from _staff(session)
-        yield from _components(session, settings.playbooks_dir)
+        yield from _components(session, library, settings.playbooks_dir)
 
 
 def _clock(database: Database, now: datetime) -> Iterator[Finding]:
@@ -232,18 +244,14 @@ def _staff(session: Session) -> Iterator[Finding]:
         )
 
 
-def _components(session: Session, playbooks_dir: Path) -> Iterator[Finding]:
+def _components(session: Session, library: Library | None, playbooks_dir: Path) -> Iterator[Finding]:
     """Playbooks tick components by key; a key that the installation does not have ticks nothing."""
     add = "incident-center components add --help"
     known = set(session.scalars(select(Component.key)))
     if not known:
         yield Finding(Level.WARNING, "There are no components for an incident to name.", f"Add them: {add}")
         return
-    try:
-        library = load_library(playbooks_dir)
-    except ContentErrors:
-        return  # told already, with file and line
-    for key, playbook in sorted(library.playbooks.items()):
+    for key, playbook in sorted(library.playbooks.items()) if library else ():
         missing = sorted(set(playbook.components) - known)
         if missing:
             yield Finding(

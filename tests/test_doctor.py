@@ -1,5 +1,6 @@
 """The doctor finds what is wrong with an installation, says what to do, and leaves everything as it was."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,8 @@ from incident_center.models import Promise, Role, Staff, Update, WorkerBeat
 from incident_center.states import Phase, PromiseState, UpdateKind
 from tests.builders import LEAD, a_component, an_incident
 
-COMPONENTS = ("sepa-instant", "sepa", "cards", "wallet", "ach", "verification", "payout-api")
+PLAYBOOKS = ("payout-gateway-down.yaml", "holding.yaml", "correction.yaml")
+COMPONENTS = ("sepa-instant", "sepa", "cards", "wallet", "ach", "payout-api")
 
 
 @pytest.fixture
@@ -27,8 +29,12 @@ def right_now() -> datetime:
 
 
 @pytest.fixture
-def installed(center: Center, right_now: datetime) -> Settings:
-    """An installation in which everything is in order."""
+def installed(center: Center, right_now: datetime, tmp_path: Path) -> Settings:
+    """An installation in which everything is in order; with few playbooks, because reading them takes a while."""
+    few = tmp_path / "few-playbooks"
+    few.mkdir()
+    for name in PLAYBOOKS:
+        shutil.copy(center.settings.playbooks_dir / name, few)
     with center.database.transaction() as session:
         for key in COMPONENTS:
             a_component(session, key)
@@ -44,7 +50,9 @@ def installed(center: Center, right_now: datetime) -> Settings:
     _beat(center.database, right_now - timedelta(seconds=4))
     _stamp(center.database, schema.latest(center.settings.migrations_dir) or "")
     mailbox = ("demo-mailbox://",)
-    return replace(center.settings, email_urls=mailbox, sms_urls=mailbox, staff_urls=mailbox)
+    return replace(
+        center.settings, playbooks_dir=few, email_urls=mailbox, sms_urls=mailbox, staff_urls=mailbox
+    )
 
 
 def test_a_good_installation_has_nothing_to_do(installed: Settings, right_now: datetime) -> None:
