@@ -1,6 +1,7 @@
 """Double opt-in: nobody is written to before they said yes, and nobody learns who is subscribed."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -191,7 +192,7 @@ def test_a_known_address_gets_the_same_answer_as_a_new_one(
 ) -> None:
     """Same kind of confirmation, same limits, same refusals; only the message differs."""
     with database.transaction() as session:
-        parts = {"email": address} if "@" in address else {"phone": address}
+        parts: dict[str, Any] = {"email": address} if "@" in address else {"phone": address}
         known = a_subscriber(session, name="Anna", language="en", **parts)
         first = ask(session, house, now, address, name="Somebody else")
         assert ask(session, house, now, address) == first
@@ -248,7 +249,7 @@ def test_chosen_components_are_kept(database: Database, house: House, now: datet
         ask(session, house, now, component_ids=frozenset({cards.id}))
         person = session.scalars(select(Subscriber)).one()
         assert not person.all_components
-        assert people.component_ids(session, person) == {cards.id}
+        assert people.component_ids(session, person) == frozenset({cards.id})
 
 
 def test_a_new_yes_by_the_owner_lifts_the_suppression(
