@@ -3,7 +3,19 @@
 from flask import Flask
 from htmx_flask import Htmx
 
-from incident_center.web import doors, errors, headers, health, mailbox, public, subscriber, subscriber_settings
+from incident_center.web import (
+    agent,
+    console,
+    doors,
+    errors,
+    headers,
+    health,
+    mailbox,
+    public,
+    say,
+    subscriber,
+    subscriber_settings,
+)
 from incident_center.web.context import csrf, limiter
 
 
@@ -15,8 +27,9 @@ def install(app: Flask) -> None:
     headers.install(app)
     errors.install(app)
     doors.install(app)
+    say.install(app)
     app.jinja_env.globals["house"] = app.extensions["incident_center"].house
     app.register_blueprint(health.blueprint)
-    for pages in (public, subscriber, subscriber_settings):
+    for pages in (console, agent, public, subscriber, subscriber_settings):
         app.register_blueprint(pages.blueprint)
     mailbox.install(app, app.extensions["incident_center"].settings)
