@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from incident_center.delivery.fanout import LIVE, people_left
@@ -59,6 +59,12 @@ class ChunkBatch:
     update_id: int
     channel: Channel
     people: list[Due]
+
+
+def any_open(session: Session, channel: Channel) -> bool:
+    """A look that takes no lock."""
+    query = select(Chunk.id).where(Chunk.state == ChunkState.OPEN, Chunk.channel == channel)
+    return session.scalar(query.limit(1)) is not None
 
 
 def recover(session: Session, *, now: datetime) -> int:
@@ -144,7 +150,7 @@ def settle(
 
 
 def _mark(
-    session: Session, chunk: Row[Any], *, fence: int, owner: str, now: datetime, limit: int, after: int
+    session: Session, chunk: Any, *, fence: int, owner: str, now: datetime, limit: int, after: int
 ) -> ChunkBatch | None:
     """Marks the next people of a chunk; None when there is nobody, who then is settled or held back.
 
@@ -184,7 +190,7 @@ def _is_live(session: Session, fanout_id: int, *, now: datetime) -> bool:
     return row.state in LIVE and row.expires_at > now
 
 
-def _next_people(session: Session, chunk: Row[Any], *, limit: int, after: int) -> tuple[list[Row[Any]], bool]:
+def _next_people(session: Session, chunk: Any, *, limit: int, after: int) -> tuple[Sequence[Any], bool]:
     """Up to `limit` people beyond `after`, without those to whom older words are on the wire; were there
     such?"""
     held_back = False
@@ -192,7 +198,7 @@ def _next_people(session: Session, chunk: Row[Any], *, limit: int, after: int) -
         page = session.execute(
             select(
                 Subscriber.id,
-                Subscriber.email if chunk.channel is Channel.EMAIL else Subscriber.phone,
+                (Subscriber.email if chunk.channel is Channel.EMAIL else Subscriber.phone).label("address"),
                 Subscriber.language,
                 Subscriber.zone,
                 Subscriber.name,
@@ -217,13 +223,13 @@ def _next_people(session: Session, chunk: Row[Any], *, limit: int, after: int) -
         after = page[-1].id
 
 
-def _due(chunk: Row[Any], row: Row[Any], *, now: datetime) -> Due:
+def _due(chunk: Any, row: Any, *, now: datetime) -> Due:
     return Due(
         update_id=chunk.update_id,
         incident_id=chunk.incident_id,
         subscriber_id=row.id,
         channel=chunk.channel,
-        address=row[1] or "",
+        address=row.address or "",
         language=row.language,
         zone=row.zone,
         name=row.name,

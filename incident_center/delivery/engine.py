@@ -122,9 +122,8 @@ class Engine:
         keep = lambda session, until: renew(session, Chunk, ids, fences, until=until)  # noqa: E731
         with self._keeper.hold(keep) as lease:
             results = self._dispatch.send(batch.channel, batch.people, lease.is_ours)
-        well = all(result.was_tried for result in results) and self._dispatch.ready(
-            batch.channel, self._clock()
-        )
+        ready = bool(self._dispatch.ready(batch.channel, self._clock()))
+        well = ready and all(result.was_tried for result in results)
         with self._database.transaction() as session:
             following = chunks.settle(
                 session,

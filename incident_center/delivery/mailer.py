@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy import select
@@ -70,11 +71,7 @@ class Mailer:
         for languages in self._newest.values():
             for wording_id in languages.values():
                 if wording_id not in self._wordings:
-                    row = session.get_one(Wording, wording_id)
-                    loaded = Loaded(
-                        row.id, row.update_id, row.language, row.content, row.values, row.published_at
-                    )
-                    _keep(self._wordings, wording_id, lambda made=loaded: made)  # type: ignore[misc]
+                    _keep(self._wordings, wording_id, partial(_loaded, session, wording_id))
 
     def letter(self, due: Due, *, raw: bool, now: datetime) -> tuple[Letter, int]:
         """The letter for one person, and the wording that it says.
@@ -189,6 +186,11 @@ class Mailer:
     def _prepare(self, wording: Loaded, zone: str, make: Callable[[], Value]) -> Value:
         made: Value = _keep(self._prepared, (wording.id, zone), make)
         return made
+
+
+def _loaded(session: Session, wording_id: int) -> Loaded:
+    row = session.get_one(Wording, wording_id)
+    return Loaded(row.id, row.update_id, row.language, row.content, row.values, row.published_at)
 
 
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")

@@ -7,7 +7,6 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, exists, or_, select
 
 from incident_center.models import (
-    Chunk,
     Delivery,
     Incident,
     IncidentComponent,
@@ -69,8 +68,8 @@ def unresolved() -> ColumnElement[bool]:
     return Incident.phase.not_in(ENDED_PHASES)
 
 
-def still_due(chunk: Chunk) -> ColumnElement[bool]:
-    """The people of a chunk who have not been written to."""
+def still_due(chunk: Any) -> ColumnElement[bool]:
+    """The people of a chunk (a row of models.Chunk) who have not been written to."""
     return and_(
         Subscriber.id.between(chunk.first_id, chunk.last_id),
         audience(chunk.incident_id, chunk.channel),

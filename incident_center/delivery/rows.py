@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from incident_center.delivery.fanout import LIVE
@@ -104,7 +104,8 @@ def claim(
 def settle(session: Session, *, house: House, results: Sequence[Result], now: datetime) -> None:
     """Writes the outcomes, each only where the row's lease is still ours. Who was not tried waits a
     little."""
-    done, late = [], []
+    done: list[Result] = []
+    late: list[Result] = []
     for result in results:
         columns = columns_of(result, now=now) if result.was_tried else _as_before(result.due, now=now)
         if result.wording_id is None:
@@ -163,7 +164,7 @@ def _live_updates(session: Session, update_ids: set[int]) -> set[int]:
     return {row.update_id for row in rows if row.state in LIVE}
 
 
-def _readers(session: Session, ids: set[int]) -> dict[int, Row[Any]]:
+def _readers(session: Session, ids: set[int]) -> dict[int, Any]:
     rows = session.execute(
         select(
             Subscriber.id,
@@ -197,7 +198,7 @@ def _flying(session: Session, rows: Iterable[Delivery]) -> set[tuple[int, int]]:
     }
 
 
-def _end(row: Delivery, reader: Row[Any] | None, *, live: bool, now: datetime) -> DeliveryState | None:
+def _end(row: Delivery, reader: Any, *, live: bool, now: datetime) -> DeliveryState | None:
     """The state in which a row ends without being sent, or None. What may have been accepted stays
     unknown."""
     unknown = row.state is DeliveryState.UNKNOWN
@@ -214,7 +215,7 @@ def _end(row: Delivery, reader: Row[Any] | None, *, live: bool, now: datetime) -
     return DeliveryState.UNKNOWN if end is not None and unknown else end
 
 
-def _lease(session: Session, row: Delivery, reader: Row[Any], *, owner: str, now: datetime) -> Due:
+def _lease(session: Session, row: Delivery, reader: Any, *, owner: str, now: datetime) -> Due:
     resend = row.state is DeliveryState.UNKNOWN
     until = now + LEASE
     _put(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from sqlalchemy import CursorResult, Executable, Select, insert
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from incident_center.db import Base
+
+Query = TypeVar("Query", bound=Select[*tuple[Any, ...]])
 
 
 def is_postgres(session: Session) -> bool:
@@ -42,11 +44,11 @@ def changed(session: Session, statement: Executable) -> int:
     return cast("CursorResult[Any]", session.connection().execute(statement)).rowcount
 
 
-def skip_locked(session: Session, query: Select[Any], *, of: Any = None) -> Select[Any]:
+def skip_locked(session: Session, query: Query, *, of: Any = None) -> Query:
     """Rows that nobody else is claiming. SQLite has one writer at a time and needs no such thing."""
     return query.with_for_update(skip_locked=True, of=of) if is_postgres(session) else query
 
 
-def share_locked(session: Session, query: Select[Any]) -> Select[Any]:
+def share_locked(session: Session, query: Query) -> Query:
     """Rows that must not change until this transaction ends; others may read and share them."""
     return query.with_for_update(read=True) if is_postgres(session) else query

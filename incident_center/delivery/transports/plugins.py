@@ -36,7 +36,11 @@ class Batch:
             self.stopped = True  # the others are not tried, and are due as before
 
 
-class LetterPlugin(NotifyBase):  # type: ignore[misc] # apprise has no types
+# The library's annotations contradict its own plugins (`protocol` is None there, a text in every subclass).
+_NotifyBase: Any = NotifyBase
+
+
+class LetterPlugin(_NotifyBase):  # type: ignore[misc] # see above
     """One letter for one recipient; `outcome` stays None when it was not tried."""
 
     service_name = "Incident Center"
@@ -53,8 +57,8 @@ class LetterPlugin(NotifyBase):  # type: ignore[misc] # apprise has no types
     def load(self, letter: Letter | None, batch: Batch | None) -> None:
         self.letter, self.batch, self.outcome = letter, batch, None
 
-    def send(self, body: str, title: str = "", **kwargs: Any) -> bool:  # noqa: ARG002 (Apprise's signature)
-        """Apprise's call. The letter is what is sent; `body` only makes the library go."""
+    def send(self, *args: Any, **kwargs: Any) -> bool:  # noqa: ARG002 (Apprise's signature)
+        """Apprise's call. The letter is what is sent; the body only makes the library go."""
         letter, batch = self.letter, self.batch
         if letter is None or batch is None or batch.stopped or not batch.may_go():
             return False

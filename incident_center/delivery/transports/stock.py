@@ -12,15 +12,17 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from apprise import Apprise, AppriseAsset, NotifyBase, NotifyFormat
-from apprise.plugins import url_to_dict
+from apprise import Apprise, AppriseAsset, NotifyBase, NotifyFormat, plugins
 
 from incident_center.delivery.outcome import Letter, Outcome
 from incident_center.states import Channel
 
+_LOGGER = logging.getLogger("apprise")
+_url_to_dict: Any = plugins.url_to_dict  # the library has not annotated it
 # A number for drama (Ofcom) and a documentation domain (RFC 2606): nothing is ever sent to them.
 _PROBES = {Channel.SMS: "+447700900123", Channel.EMAIL: "recipient.probe@example.com"}
 _READ_TIMEOUT, _CONNECT_TIMEOUT = 30.0, 10.0
@@ -48,13 +50,22 @@ def quiet_asset() -> AppriseAsset:
 
 
 def quiet_logger() -> None:
-    """Lets the library's DEBUG records reach the capture of a call, and nothing else: they hold message
-    bodies."""
-    logger = logging.getLogger("apprise")
-    logger.propagate = False
-    logger.setLevel(logging.DEBUG)
-    if not logger.handlers:
-        logger.addHandler(logging.NullHandler())
+    """Keeps the library's records out of the product's log: they hold message bodies and numbers."""
+    _LOGGER.propagate = False
+    if not _LOGGER.handlers:
+        _LOGGER.addHandler(logging.NullHandler())
+
+
+@contextmanager
+def _listening() -> Iterator[None]:
+    """DEBUG for one call, so that its capture sees the reply code; at other times the records are not even
+    made."""
+    before = _LOGGER.level
+    _LOGGER.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        _LOGGER.setLevel(before)
 
 
 class StockPlugin:
@@ -87,15 +98,18 @@ class StockPlugin:
             raise AssertionError("the plugin does not hold the one address that it was given")
 
     def _notify(self, letter: Letter) -> Outcome:
-        html = self._email and self.service.resolve_format(NotifyFormat.HTML) == NotifyFormat.HTML
-        as_html = html and letter.html is not None
-        with self._apprise.notify(
-            body=letter.html if as_html else letter.text,
-            title=letter.subject or "",
-            body_format=NotifyFormat.HTML if as_html else None,
-            tag=None,
-            log_level=logging.DEBUG,
-        ) as result:
+        takes_html = self._email and self.service.resolve_format(NotifyFormat.HTML) == NotifyFormat.HTML
+        html = letter.html if takes_html else None
+        with (
+            _listening(),
+            self._apprise.notify(
+                body=html or letter.text,
+                title=letter.subject or "",
+                body_format=NotifyFormat.HTML if html else None,
+                tag=None,
+                log_level=logging.DEBUG,
+            ) as result,
+        ):
             if result:
                 return Outcome(state="accepted", code="2xx")
             return read_failure(entry.message for entry in result.logs())
@@ -143,7 +157,7 @@ def _by_code(code: int) -> Outcome:
 
 
 def _build(url: str, probe: str) -> NotifyBase:
-    parsed = url_to_dict(url)
+    parsed: dict[str, Any] | None = _url_to_dict(url)
     if parsed is None:
         raise UnusablePlugin("is no URL that Apprise knows; see its list of services")
     if parsed.get("targets"):
@@ -208,9 +222,12 @@ class StaffUrl:
         self._apprise.add(service)
 
     def tell(self, subject: str, text: str) -> Outcome:
-        with self._apprise.notify(
-            body=text, title=subject, body_format=NotifyFormat.TEXT, tag=None, log_level=logging.DEBUG
-        ) as result:
+        with (
+            _listening(),
+            self._apprise.notify(
+                body=text, title=subject, body_format=NotifyFormat.TEXT, tag=None, log_level=logging.DEBUG
+            ) as result,
+        ):
             if result:
                 return Outcome(state="accepted", code="2xx")
             return read_failure(entry.message for entry in result.logs())
