@@ -2,6 +2,7 @@
 
 import re
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from typing import Any
@@ -128,10 +129,11 @@ class Browser:
                 return form.values
         raise AssertionError(f"no form {action!r} among {[form.action for form in forms_of(html)]}")
 
-    def post(
-        self, url: str, values: Values | None = None, *, htmx: bool = False, **more: Any
-    ) -> TestResponse:
-        data: dict[str, Any] = {"csrf_token": self.token(), **(values or {}), **more}
+    def post(self, url: str, *values: Mapping[str, Any], htmx: bool = False) -> TestResponse:
+        """`values` one after the other, later ones over earlier ones; the page's token is put in."""
+        data: dict[str, Any] = {"csrf_token": self.token()}
+        for some in values:
+            data |= some
         return self.client.post(url, data=data, headers={"HX-Request": "true"} if htmx else {})
 
     def token(self) -> str:

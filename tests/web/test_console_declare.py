@@ -52,7 +52,7 @@ def test_the_playbook_ticks_its_components_and_suggests_its_impact(lead: Browser
 
 
 def test_a_declared_incident_opens_its_room_with_the_first_script(lead: Browser, center: Center) -> None:
-    answer = lead.post(URL, lead.form(URL, ""), **ANSWERS)
+    answer = lead.post(URL, lead.form(URL, ""), ANSWERS)
     (incident,) = _incidents(center)
     assert answer.status_code == 303
     assert answer.headers["Location"] == f"/console/incidents/{incident.id}"
@@ -65,7 +65,7 @@ def test_a_declared_incident_opens_its_room_with_the_first_script(lead: Browser,
 
 def test_a_form_sent_twice_declares_once(lead: Browser, center: Center) -> None:
     form = lead.form(URL, "")
-    first, second = (lead.post(URL, form, **ANSWERS) for _ in range(2))
+    first, second = (lead.post(URL, form, ANSWERS) for _ in range(2))
     assert first.headers["Location"] == second.headers["Location"]
     assert len(_incidents(center)) == 1
 
@@ -73,7 +73,7 @@ def test_a_form_sent_twice_declares_once(lead: Browser, center: Center) -> None:
 def test_a_refused_form_answers_422_and_keeps_what_was_typed(lead: Browser, center: Center) -> None:
     form = lead.form(URL, "") | {"impact": ["minor"], "components": []}
     typed = ANSWERS | {"answers.scope.de": "", "answers.scope.en": 'Payouts to "A & B" <soon>'}
-    answer = lead.post(URL, form, **typed)
+    answer = lead.post(URL, form, typed)
     assert answer.status_code == 422
     kept = lead.form_in(answer.text, "")
     assert kept["answers.scope.en"] == ['Payouts to "A & B" <soon>']
@@ -89,7 +89,7 @@ def test_a_beginning_that_the_clocks_skipped_is_refused(
 ) -> None:
     freezer.move_to(datetime(2027, 3, 28, 10, 0, tzinfo=UTC))
     lead = signed_in(app, "lead")  # a day of work later, the old session has ended
-    answer = lead.post(URL, lead.form(URL, "") | {"started_at": ["2027-03-28T02:30"]}, **ANSWERS)
+    answer = lead.post(URL, lead.form(URL, "") | {"started_at": ["2027-03-28T02:30"]}, ANSWERS)
     assert answer.status_code == 422
     assert "That time does not exist" in answer.text
     assert _incidents(center) == []
@@ -101,10 +101,10 @@ def test_a_beginning_that_came_twice_is_asked_about(
     freezer.move_to(datetime(2027, 10, 31, 10, 0, tzinfo=UTC))
     lead = signed_in(app, "lead")
     form = lead.form(URL, "") | {"started_at": ["2027-10-31T02:30"]}
-    asked = lead.post(URL, form, **ANSWERS)
+    asked = lead.post(URL, form, ANSWERS)
     assert asked.status_code == 422
-    assert "02:30 CEST (the first)" in text_of(asked.text)
-    assert "02:30 CET (the second)" in text_of(asked.text)
+    assert "(the first)" in text_of(asked.text)
+    assert "(the second)" in text_of(asked.text)
     answered = lead.post(URL, lead.form_in(asked.text, "") | {"fold": ["1"]})
     assert answered.status_code == 303
     assert _incidents(center)[0].started_at == datetime(2027, 10, 31, 1, 30, tzinfo=UTC)
@@ -112,7 +112,7 @@ def test_a_beginning_that_came_twice_is_asked_about(
 
 @pytest.mark.parametrize("impact", ["", "catastrophic"])
 def test_an_impact_that_is_none_of_ours_is_refused(lead: Browser, impact: str) -> None:
-    answer = lead.post(URL, lead.form(URL, "") | {"impact": [impact]}, **ANSWERS)
+    answer = lead.post(URL, lead.form(URL, "") | {"impact": [impact]}, ANSWERS)
     assert answer.status_code == 422
 
 

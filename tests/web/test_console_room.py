@@ -79,7 +79,7 @@ def test_edited_words_are_published_and_the_difference_is_kept(
 
 def test_an_unticked_confirmation_stops_the_words(lead: Browser, incident: Incident, center: Center) -> None:
     form = _composer(lead, incident, "?phase=monitoring")
-    answer = lead.post(_room(incident, "/publish"), form, confirmed=["0", "1"])
+    answer = lead.post(_room(incident, "/publish"), form, {"confirmed": ["0", "1"]})
     assert answer.status_code == 422
     kept = lead.form_in(answer.text, "/publish")
     assert kept["confirmed"] == ["0", "1"]
@@ -139,7 +139,7 @@ def test_a_draft_is_kept_as_typed_and_restored(lead: Browser, incident: Incident
         "next_update": ["at"],
         "next_at": ["17:15"],
     }
-    assert lead.post(_room(incident, "/draft"), form, confirmed=["1"]).status_code == 303
+    assert lead.post(_room(incident, "/draft"), form, {"confirmed": ["1"]}).status_code == 303
     restored = _composer(lead, incident)
     assert restored["phase"] == ["identified"]
     assert restored["words.de.known"] == ["Halb fertig"]
@@ -232,7 +232,9 @@ def test_resolving_ends_the_incident_and_its_composer(
     _publish(center, incident)
     form = _composer(lead, incident, "?phase=resolved")
     assert "next_update" not in form
-    assert lead.post(_room(incident, "/publish"), form, confirmed=["0", "1", "2", "3"]).status_code == 303
+    assert (
+        lead.post(_room(incident, "/publish"), form, {"confirmed": ["0", "1", "2", "3"]}).status_code == 303
+    )
     with center.database.reading() as session:
         after = session.get_one(Incident, incident.id)
         assert after.phase is Phase.RESOLVED
@@ -254,7 +256,7 @@ def test_a_correction_says_what_was_wrong_and_what_is_right(
         "answers.right.en": "Cards are delayed too.",
         "answers.right.de": "Auch Karten verzögern sich.",
     }
-    answer = lead.post(_room(incident, "/publish"), form, **answers)
+    answer = lead.post(_room(incident, "/publish"), form, answers)
     assert answer.status_code == 303, text_of(answer.text)
     correction = _updates(center)[-1]
     assert correction.kind is UpdateKind.CORRECTION
@@ -278,7 +280,7 @@ def test_a_typo_is_fixed_without_writing_to_anybody(
     url = f"/console/updates/{update.id}/fix"
     form = lead.form(url, "") | {"words.en.subject": ["Delayed again: {scope}"]}
     assert lead.post(url, form).status_code == 422  # without a reason
-    assert lead.post(url, form, reason="mistyped").status_code == 303
+    assert lead.post(url, form, {"reason": "mistyped"}).status_code == 303
     with center.database.reading() as session:
         assert session.scalars(select(UpdateFix.by)).all() == ["lea@example.com"]
     assert len(_updates(center)) == 1

@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
 from incident_center import clock
-from incident_center.audience import confirm
+from incident_center.audience import confirmations
 from incident_center.audience.requests import read_channel, read_form
 from incident_center.audience.verbs import SubscribeRequest, confirm_by_code, enrol, resend
 from incident_center.errors import Flaw, Refused
@@ -90,7 +90,7 @@ def enter_code(confirmation_id: int) -> ResponseReturnValue:
 @limiter.limit("20 per minute")
 def send_again(confirmation_id: int) -> ResponseReturnValue:
     with center().database.transaction() as session:
-        entry = confirm.by_id(session, confirmation_id)
+        entry = confirmations.by_id(session, confirmation_id)
         asked = resend(session, house=center().house, subscriber_id=entry.subscriber_id, now=clock.now())
     return redirect(url_for("agent.confirmation", confirmation_id=asked.confirmation_id, again=1), 303)
 
@@ -133,7 +133,7 @@ def _page(session: Session, form: EnrolForm, *flaws: Flaw) -> str:
 
 
 def _confirmation_page(session: Session, confirmation_id: int, *flaws: Flaw) -> str:
-    entry = confirm.by_id(session, confirmation_id)
+    entry = confirmations.by_id(session, confirmation_id)
     done = entry.used_at is not None
     return render_template(
         "agent/confirmation.html",

@@ -184,7 +184,7 @@ def read_words(typed: Mapping[str, Mapping[str, str]]) -> tuple[dict[str, Words]
         except ValidationError as error:
             flaws += [
                 Flaw(f"words.{language}.{path}", "invalid", f"{language_name(language)}: {message}.")
-                for path, message in words_problems(error, Words)
+                for path, message in words_problems(error)
             ]
     return words, flaws
 
