@@ -33,7 +33,7 @@ def build_app(settings: Settings | None = None, *, center: Center | None = None)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     if hops := center.settings.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]  # Flask's documented way
-    configure_logging(quiet=center.settings.testing)
+    configure_logging(quiet=center.settings.testing or center.settings.demo)
     web.install(app)
     api_v1.install(app)  # after the shields: it takes the limiter and the form guard from the extensions
     return app

@@ -79,7 +79,7 @@ def test_declare_publish_promise_hold_and_resolve(page: Page, demo: Demo) -> Non
     subject.fill("SEPA Instant payouts are late")
     expect(page.locator("#preview")).to_contain_text("SEPA Instant payouts are late")
     due = next_whole_minute()
-    page.get_by_text("at …").click()
+    page.locator("input[name='next_update'][value='at']").check()
     page.locator("#next_at").fill(due.astimezone(BERLIN).strftime("%H:%M"))
     picture(page, "room-composing")
     page.get_by_role("button", name="Publish now").click()

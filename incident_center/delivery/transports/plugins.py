@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from email import message_from_bytes
+from email.policy import default
 from typing import Any, ClassVar
 
 from apprise import NotifyBase
@@ -104,13 +106,23 @@ class MailboxPlugin(LetterPlugin):
         self._store, self._now, self._from_line = store, now, from_line
 
     def hand_over(self, letter: Letter) -> Outcome:
+        raw = self._from_line + b"\r\n" + letter.raw if letter.raw else b""
+        text, html = _bodies(raw) if raw else (letter.text, letter.html or "")
         number = self._store.add(
             channel=letter.channel.value,
             to=letter.to,
             subject=letter.subject or "",
-            raw=self._from_line + b"\r\n" + letter.raw if letter.raw else b"",
-            text=letter.text,
-            html=letter.html or "",
+            raw=raw,
+            text=text,
+            html=html,
             at=self._now(),
         )
         return Outcome(state="accepted", code="250", provider_ref=str(number))
+
+
+def _bodies(raw: bytes) -> tuple[str, str]:
+    """The text and the HTML part as a mail program would show them."""
+    mail = message_from_bytes(raw, policy=default)
+    parts = [mail.get_body((kind,)) for kind in ("plain", "html")]
+    text, html = (part.get_content() if part is not None else "" for part in parts)
+    return text, html
