@@ -49,7 +49,7 @@ def html(message: EmailMessage) -> str:
 def _part(message: EmailMessage, kind: str) -> str:
     part = message.get_body((kind,))
     assert isinstance(part, EmailMessage)
-    return str(part.get_content())
+    return str(part.get_content()).replace("\r\n", "\n")
 
 
 @dataclass
@@ -160,13 +160,13 @@ def _free_port() -> int:
 
 
 @contextmanager
-def mailhost(**options: Any) -> Iterator[Mailhost]:
+def mailhost(*, utf8: bool = True, **options: Any) -> Iterator[Mailhost]:
     """A running server; its port is free for the next one afterwards."""
     host = Mailhost()
 
     class Running(Controller):
         def factory(self) -> SMTP:
-            server = _Server(self.handler, enable_SMTPUTF8=True, **options)
+            server = _Server(self.handler, enable_SMTPUTF8=utf8, **options)
             server.host = host
             return server
 

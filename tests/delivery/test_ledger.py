@@ -1,0 +1,400 @@
+"""Crashes, leases, retries and resends: nobody is missed, and who may have got two copies is flagged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select, update
+
+from incident_center.delivery import chunks, rows
+from incident_center.delivery.fanout import queue_current_status
+from incident_center.delivery.leases import Lease
+from incident_center.delivery.ledger import LEASE, Result, renew
+from incident_center.delivery.outcome import Outcome
+from incident_center.delivery.questions import ledger_check, progress
+from incident_center.delivery.rules import Try
+from incident_center.models import Attempt, Chunk, Delivery, Incident
+from incident_center.states import Channel, ChunkState, DeliveryState, SubscriberState
+from tests.builders import a_subscriber, an_incident, mai, olivia
+from tests.delivery.servers import DROP, Mailhost, SmsGateway, mailhost
+from tests.delivery.stories import Clock, Post, publish
+
+ACCEPTED = Try("email 1 smtp", Outcome(state="accepted", code="250", provider_ref="Q1"))
+
+
+def some_readers(post: Post, number: int = 3) -> int:
+    """Publishes to `number` readers of e-mail and cuts the fan-out; answers the update's id."""
+    with post.database.transaction() as session:
+        for place in range(number):
+            a_subscriber(session, email=f"reader-{place}@example.com")
+        update_id = publish(session, post.house).id
+    assert post.engine.expand_once()
+    return update_id
+
+
+def claimed(post: Post, owner: str = "lost worker", limit: int = 50) -> chunks.ChunkBatch:
+    with post.database.transaction() as session:
+        batch, _ = chunks.claim(session, channel=Channel.EMAIL, owner=owner, now=post.clock(), limit=limit)
+    assert batch is not None
+    return batch
+
+
+def settle(post: Post, batch: chunks.ChunkBatch, *, go_on: bool = False) -> chunks.ChunkBatch | None:
+    with post.database.transaction() as session:
+        return chunks.settle(
+            session,
+            house=post.house,
+            batch=batch,
+            results=[Result(due, [ACCEPTED]) for due in batch.people],
+            owner="lost worker",
+            now=post.clock(),
+            limit=50,
+            go_on=go_on,
+        )
+
+
+def test_a_leased_chunk_is_nobody_elses(post: Post) -> None:
+    some_readers(post)
+    claimed(post)
+    with post.database.transaction() as session:
+        batch, found = chunks.claim(session, channel=Channel.EMAIL, owner="other", now=post.clock(), limit=50)
+    assert (batch, found) == (None, False)
+
+
+def test_people_of_a_lost_batch_are_sent_again_once_and_flagged(
+    post: Post, smtp: Mailhost, clock: Clock
+) -> None:
+    update_id = some_readers(post, 5)
+    lost = claimed(post, limit=2)
+    clock.move(seconds=61)
+    post.work()
+    states = {row.subscriber_id: row.state for row in post.rows()}
+    assert [states[due.subscriber_id] for due in lost.people] == [DeliveryState.UNKNOWN] * 2
+    assert len(smtp.mails) == 3
+    clock.move(seconds=61)
+    post.work()
+    assert len(smtp.mails) == 5
+    flagged = {row.subscriber_id for row in post.rows() if row.possibly_twice}
+    assert flagged == {due.subscriber_id for due in lost.people}
+    assert {row.state for row in post.rows()} == {DeliveryState.ACCEPTED}
+    with post.database.reading() as session:
+        assert ledger_check(session, update_id) == []
+        assert progress(session, update_id).possibly_twice == 2
+
+
+def test_a_worker_that_lost_its_lease_cannot_write_its_outcomes_but_saves_people_a_second_copy(
+    post: Post, smtp: Mailhost, clock: Clock
+) -> None:
+    some_readers(post, 2)
+    slow = claimed(post)
+    clock.move(seconds=61)
+    post.work()
+    assert {row.state for row in post.rows()} == {DeliveryState.UNKNOWN}
+    assert settle(post, slow, go_on=True) is None
+    assert {row.state for row in post.rows()} == {DeliveryState.ACCEPTED}
+    clock.move(seconds=61)
+    post.work()
+    assert smtp.mails == []
+
+
+def test_outcomes_and_the_next_batch_are_one_transaction(post: Post) -> None:
+    some_readers(post, 60)
+    first = claimed(post)
+    second = settle(post, first, go_on=True)
+    assert second is not None
+    assert (len(first.people), len(second.people)) == (50, 10)
+    assert not {due.subscriber_id for due in first.people} & {due.subscriber_id for due in second.people}
+    assert len(post.rows()) == 50
+    assert settle(post, second, go_on=True) is None
+    with post.database.reading() as session:
+        assert session.scalar(select(Chunk.state)) is ChunkState.DONE
+
+
+def test_a_batch_whose_worker_is_slow_but_alive_keeps_its_lease(post: Post, clock: Clock) -> None:
+    some_readers(post)
+    batch = claimed(post)
+    lease = Lease(
+        lambda session, until: renew(session, Chunk, [batch.chunk_id], [batch.fence], until=until),
+        clock() + LEASE,
+        clock,
+    )
+    for _ in range(5):
+        clock.move(seconds=40)
+        assert lease.is_ours()
+        lease.prolong(post.database)
+    with post.database.transaction() as session:
+        assert chunks.recover(session, now=clock()) == 0
+    clock.move(seconds=61)
+    assert not lease.is_ours()
+    with post.database.transaction() as session:
+        assert chunks.recover(session, now=clock()) == 1
+    lease.prolong(post.database)
+    assert not lease.is_ours()
+
+
+def test_a_newer_update_waits_while_older_words_to_the_same_person_are_on_the_wire(
+    post: Post, smtp: Mailhost, clock: Clock
+) -> None:
+    with post.database.transaction() as session:
+        for place in range(3):
+            a_subscriber(session, email=f"reader-{place}@example.com")
+        incident = an_incident(session)
+        publish(session, post.house, incident)
+    assert post.engine.expand_once()
+    flying = claimed(post, limit=1)
+    with post.database.transaction() as session:
+        publish(session, post.house, session.get_one(Incident, incident.id), now=clock())
+    for _ in range(4):
+        post.engine.expand_once()
+        post.engine.deliver_once(Channel.EMAIL)
+    assert len(smtp.mails) == 2
+    assert flying.people[0].address not in smtp.recipients()
+    settle(post, flying)
+    clock.move(seconds=3)
+    post.work()
+    assert sorted(smtp.recipients()) == [f"reader-{place}@example.com" for place in range(3)]
+
+
+def test_a_newer_update_goes_on_when_the_worker_with_the_older_words_is_lost(
+    post: Post, smtp: Mailhost, clock: Clock
+) -> None:
+    with post.database.transaction() as session:
+        a_subscriber(session, email="reader@example.com")
+        incident = an_incident(session)
+        publish(session, post.house, incident)
+    assert post.engine.expand_once()
+    claimed(post)
+    with post.database.transaction() as session:
+        publish(session, post.house, session.get_one(Incident, incident.id), now=clock())
+    post.work()
+    assert smtp.mails == []
+    clock.move(seconds=61)
+    post.work()
+    clock.move(seconds=120)
+    post.work()
+    older, newer = post.rows()
+    assert (older.state, newer.state) == (DeliveryState.UNKNOWN, DeliveryState.ACCEPTED)
+    assert len(smtp.mails) == 1
+
+
+def test_a_lost_answer_is_resent_once_with_the_same_message_id_and_then_left(
+    post: Post, smtp: Mailhost, clock: Clock
+) -> None:
+    smtp.replies = lambda step, _: DROP if step == "dot" else None
+    with post.database.transaction() as session:
+        olivia(session)
+        publish(session, post.house)
+    post.work()
+    for _ in range(10):
+        clock.move(minutes=6)
+        post.work()
+    row = post.row()
+    assert (row.state, row.possibly_twice, row.attempts, row.not_before) == (
+        DeliveryState.UNKNOWN,
+        True,
+        2,
+        None,
+    )
+    first, second = smtp.mails
+    assert first.message["Message-ID"] == second.message["Message-ID"]
+    with post.database.reading() as session:
+        attempts = session.execute(select(Attempt.number, Attempt.state).order_by(Attempt.id)).all()
+    assert [tuple(attempt) for attempt in attempts] == [
+        (1, DeliveryState.UNKNOWN),
+        (2, DeliveryState.UNKNOWN),
+    ]
+
+
+def test_a_refused_resend_is_tried_again_because_it_has_certainly_not_arrived(
+    post: Post, smtp: Mailhost, clock: Clock
+) -> None:
+    smtp.replies = lambda step, _: DROP if step == "dot" else None
+    with post.database.transaction() as session:
+        olivia(session)
+        publish(session, post.house)
+    post.work()
+    smtp.replies = lambda step, _: "450 4.2.0 later" if step == "rcpt" else None
+    clock.move(seconds=61)
+    post.work()
+    assert post.row().state is DeliveryState.UNKNOWN
+    smtp.replies = lambda *_: None
+    clock.move(minutes=16)
+    post.work()
+    assert (post.row().state, post.row().possibly_twice) == (DeliveryState.ACCEPTED, True)
+    assert len(smtp.mails) == 2
+
+
+def test_refusals_for_now_are_tried_for_four_hours_and_then_given_up(
+    post: Post, smtp: Mailhost, clock: Clock
+) -> None:
+    smtp.replies = lambda step, _: "450 4.2.0 later" if step == "rcpt" else None
+    with post.database.transaction() as session:
+        olivia(session)
+        publish(session, post.house)
+    post.work()
+    for _ in range(60):
+        clock.move(minutes=5)
+        post.work()
+    row = post.row()
+    assert row.state is DeliveryState.FAILED
+    assert 15 <= row.attempts <= 40
+    assert not row.possibly_twice
+
+
+def test_a_worker_lost_with_a_row_in_flight_leaves_it_unknown(
+    post: Post, smtp: Mailhost, clock: Clock
+) -> None:
+    with post.database.transaction() as session:
+        publish(session, post.house)
+    post.work()
+    with post.database.transaction() as session:
+        queue_current_status(session, subscriber=olivia(session), now=clock())
+    with post.database.transaction() as session:
+        batch, found = rows.claim(session, channel=Channel.EMAIL, owner="lost", now=clock(), limit=50)
+    assert (len(batch.people), found) == (1, True)
+    post.work()
+    assert smtp.mails == []
+    clock.move(seconds=61)
+    post.work()
+    assert post.row().state is DeliveryState.UNKNOWN
+    clock.move(seconds=61)
+    post.work()
+    assert (post.row().state, post.row().possibly_twice) == (DeliveryState.ACCEPTED, True)
+    assert len(smtp.mails) == 1
+
+
+def test_a_provider_that_is_down_leaves_people_due_and_loses_nobody(
+    open_post: Callable[..., Post], smtp: Mailhost, clock: Clock
+) -> None:
+    post = open_post(email="smtp://127.0.0.1:9?from=a@b.example")
+    update_id = some_readers(post, 20)
+    post.work()
+    with post.database.reading() as session:
+        seen = progress(session, update_id)
+    assert seen.by_channel[Channel.EMAIL] == {DeliveryState.DUE: 19, DeliveryState.RETRY: 1}
+    post.engine.release()
+    repaired = open_post(email=smtp.url)
+    clock.move(minutes=1)
+    repaired.work()
+    assert len(smtp.mails) == 20
+    with post.database.reading() as session:
+        assert ledger_check(session, update_id) == []
+        assert progress(session, update_id).finished
+
+
+def test_the_next_provider_takes_over_what_has_certainly_not_been_accepted(
+    open_post: Callable[..., Post], smtp: Mailhost
+) -> None:
+    post = open_post(email=f"smtp://127.0.0.1:9?from=a@b.example {smtp.url}")
+    some_readers(post, 5)
+    post.work()
+    assert len(smtp.mails) == 5
+    assert {row.provider for row in post.rows()} == {"email 2 smtp"}
+    assert {row.state for row in post.rows()} == {DeliveryState.ACCEPTED}
+
+
+def test_the_next_provider_never_takes_over_what_is_unknown(
+    open_post: Callable[..., Post], smtp: Mailhost, clock: Clock
+) -> None:
+    with mailhost() as second:
+        smtp.replies = lambda step, _: DROP if step == "dot" else None
+        post = open_post(email=f"{smtp.url} {second.url}")
+        some_readers(post, 1)
+        post.work()
+        assert post.row().state is DeliveryState.UNKNOWN
+        clock.move(minutes=2)
+        post.work()
+        assert second.mails == []
+        assert post.row().provider == "email 1 smtp"
+
+
+def test_who_changes_channel_before_a_retry_is_told_over_the_new_one(
+    post: Post, smtp: Mailhost, gateway: SmsGateway, clock: Clock
+) -> None:
+    smtp.replies = lambda step, _: "450 4.2.0 later" if step == "rcpt" else None
+    with post.database.transaction() as session:
+        reader = olivia(session, phone="+447700900456", channel=Channel.EMAIL)
+        publish(session, post.house)
+    post.work()
+    with post.database.transaction() as session:
+        session.execute(update(type(reader)).values(channel=Channel.SMS))
+    clock.move(minutes=1)
+    post.work()
+    assert (smtp.mails, gateway.recipients()) == ([], ["+447700900456"])
+    assert (post.row().channel, post.row().state) == (Channel.SMS, DeliveryState.ACCEPTED)
+
+
+@pytest.mark.parametrize(
+    ("state", "end"),
+    [
+        (SubscriberState.UNSUBSCRIBED, DeliveryState.CANCELLED),
+        (SubscriberState.SUPPRESSED, DeliveryState.SUPPRESSED),
+    ],
+)
+def test_who_has_left_before_a_retry_is_not_written_to(
+    post: Post, smtp: Mailhost, clock: Clock, state: SubscriberState, end: DeliveryState
+) -> None:
+    smtp.replies = lambda step, _: "450 4.2.0 later" if step == "rcpt" else None
+    with post.database.transaction() as session:
+        reader = olivia(session)
+        publish(session, post.house)
+    post.work()
+    smtp.replies = lambda *_: None
+    with post.database.transaction() as session:
+        session.execute(update(type(reader)).values(state=state))
+    clock.move(minutes=1)
+    post.work()
+    assert (post.row().state, smtp.mails) == (end, [])
+
+
+def test_two_workers_share_the_work_and_write_to_nobody_twice(
+    post: Post, smtp: Mailhost, clock: Clock
+) -> None:
+    with post.database.transaction() as session:
+        for place in range(120):
+            a_subscriber(session, email=f"reader-{place}@example.com")
+        mai(session)
+        update_id = publish(session, post.house).id
+    other = post.another("worker 2")
+    for engine in (post.engine, other) * 5:
+        engine.expand_once()
+        engine.deliver_once(Channel.EMAIL)
+    post.work()
+    other.release()
+    assert len(smtp.mails) == len(set(smtp.recipients())) == 120
+    with post.database.reading() as session:
+        assert ledger_check(session, update_id) == []
+
+
+def test_an_expired_row_is_settled_and_not_sent(post: Post, smtp: Mailhost, clock: Clock) -> None:
+    with post.database.transaction() as session:
+        publish(session, post.house)
+    post.work()
+    with post.database.transaction() as session:
+        queue_current_status(session, subscriber=olivia(session), now=clock())
+    clock.move(hours=4, minutes=1)
+    post.work()
+    assert (post.row().state, smtp.mails) == (DeliveryState.EXPIRED, [])
+
+
+def test_the_ledger_complains_about_somebody_who_is_on_the_wire_and_has_a_row(post: Post) -> None:
+    update_id = some_readers(post, 1)
+    batch = claimed(post)
+    with post.database.transaction() as session:
+        incident_id = session.scalar(select(Incident.id)) or 0
+        session.add(
+            Delivery(
+                update_id=update_id,
+                incident_id=incident_id,
+                subscriber_id=batch.people[0].subscriber_id,
+                channel=Channel.EMAIL,
+                state=DeliveryState.ACCEPTED,
+                at=post.clock(),
+                created_at=post.clock() - timedelta(minutes=1),
+            )
+        )
+    with post.database.reading() as session:
+        (complaint,) = ledger_check(session, update_id)
+    assert "on the wire" in complaint
