@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,9 +10,10 @@ from flask import Flask
 from sqlalchemy import func, select
 
 from incident_center.db import Database
-from incident_center.integrations.api_v1 import incidents, publishing
+from incident_center.integrations.api_v1 import idempotency, incidents, publishing
 from incident_center.models import AuditEntry, IdempotencyKey, Incident, Subscriber, Update
 from tests.api.door import Door, a_declaration, an_update, fields, problem
+from tests.builders import NOW
 
 KEY = {"Idempotency_Key": "deed-1"}
 
@@ -142,3 +144,39 @@ def test_many_publishers_at_once_never_share_a_number(
     results = at_once(*(lambda door=door: door.post(path, an_update(after_version=0)) for door in doors))
     assert sorted(result.status_code for result in results) == [201] + [409] * 5
     assert count(database, Update) == 1
+
+
+def test_an_answer_about_a_person_does_not_outlive_their_erasure(agent: Door, database: Database) -> None:
+    body = {
+        "channel": "email",
+        "language": "en",
+        "time_zone": "Europe/London",
+        "address": "olivia@example.com",
+    }
+    enrolled = agent.post("/subscribers", body, **KEY)
+    assert agent.post("/subscribers", body, **KEY).json == enrolled.json
+    with database.reading() as session:
+        [row] = session.scalars(select(IdempotencyKey))
+        assert row.answer == {"id": enrolled.json["id"]}
+    agent.delete(f"/subscribers/{enrolled.json['id']}")
+    problem(agent.post("/subscribers", body, **KEY), 404)
+    assert count(database, Subscriber) == 1, "nobody is enrolled again by a repetition"
+
+
+def test_keys_are_forgotten_after_a_month(
+    lead: Door, incident: Incident, database: Database, monkeypatch: pytest.MonkeyPatch, hands: Any
+) -> None:
+    monkeypatch.setattr(idempotency, "SWEEP_EVERY", 1)
+    path = f"/incidents/{incident.id}/updates"
+    assert lead.post(path, an_update(), Idempotency_Key="old").status_code == 201
+    hands(timedelta(days=29))
+    later = (NOW + timedelta(days=29, minutes=30)).isoformat()
+    assert lead.post(path, an_update(next_update_by=later), Idempotency_Key="new").status_code == 201
+    assert count(database, IdempotencyKey) == 2
+    with database.transaction() as session:
+        session.scalars(
+            select(IdempotencyKey).where(IdempotencyKey.key == "old")
+        ).one().created_at -= timedelta(days=2)
+    assert lead.post(path, an_update(next_update_by=later), Idempotency_Key="newer").status_code == 201
+    with database.reading() as session:
+        assert set(session.scalars(select(IdempotencyKey.key))) == {"new", "newer"}

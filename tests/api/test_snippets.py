@@ -121,3 +121,20 @@ def test_odd_channels_and_languages_are_refused(viewer: Door) -> None:
     assert set(fields(ask(viewer, language="E N"))) == {"language"}
     assert set(fields(viewer.get("/snippets"))) == {"channel", "language"}
     problem(viewer.get("/snippets?channel=chat&language=en&language=de"), 422)
+
+
+def test_what_has_just_ended_is_still_told(
+    viewer: Door, lead: Door, first: dict[str, Any], hands: Callable[[timedelta], None]
+) -> None:
+    [playbook] = [p for p in lead.get("/playbooks").json["items"] if p["key"] == "payout-gateway-down"]
+    confirmed = next(s["confirm"].get("en", []) for s in playbook["phases"] if s["phase"] == "resolved")
+    body = {"phase": "resolved", "confirmed": confirmed}
+    answer = lead.post(f"/incidents/{first['incident_id']}/updates", body)
+    assert answer.status_code == 201, answer.json
+    told = ask(viewer).json
+    assert (told["state"], told["text"]) == ("resolved", answer.json["phone"]["en"])
+    assert told["next_update_by"] is None
+    listed = viewer.get("/incidents").json["items"][0]
+    assert listed["deliveries"] is None, "not counted in lists once it has ended"
+    hands(timedelta(hours=2))
+    assert ask(viewer).json["state"] == "all_well"

@@ -110,7 +110,9 @@ class IncidentOut(Answer):
     version: int = Field(description="Number of published updates; give it as after_version or If-Match.")
     promise: PromiseOut | None = Field(description="The one that the latest update made.")
     updates: list[UpdateOut] = Field(description="Newest first.")
-    deliveries: DeliveryCounts
+    deliveries: DeliveryCounts | None = Field(
+        description="Null in lists for an incident that has ended: counting all of them would keep the database busy."
+    )
 
 
 class IncidentsOut(Answer):
@@ -162,15 +164,18 @@ class SnippetsOut(Answer):
     channel: str
     language: str
     state: str = Field(
-        description="incident; checking (something is wrong, no update yet); maintenance; all_well."
+        description="incident; resolved (within the last two hours); checking (something is wrong, no update yet);"
+        " maintenance; all_well."
     )
-    text: str = Field(description="All that is to be said, every open incident in it.")
+    text: str = Field(description="All that is to be said, every item in it.")
     version: str = Field(description="Changes when the words or the promise's lateness do; also the ETag.")
     as_of: datetime = Field(
         description="When the newest of these words were published; now where there are none."
     )
     next_update_by: datetime | None = Field(description="The earliest promise that is still open.")
-    items: list[SnippetOut] = Field(description="One for each open incident, the newest news first.")
+    items: list[SnippetOut] = Field(
+        description="Open incidents, the newest news first, then those that ended within two hours."
+    )
 
 
 class SubscriberOut(Answer):

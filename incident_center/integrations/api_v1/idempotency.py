@@ -8,14 +8,15 @@ fails, its row vanishes with everything else, and the duplicate does the deed.
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from flask import request
 from pydantic import BaseModel
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -29,14 +30,19 @@ _OTHER_BODY = Flaw(
     "Idempotency-Key", "reused", "This key was used for another request. Take a new key for a new deed."
 )
 
+KEPT = timedelta(days=30)
+SWEEP_EVERY = 100  # keys; a sweep costs a look through the table
+
 Deed = Callable[[Session, datetime], tuple[int, BaseModel]]
+Retell = Callable[[Session, int, datetime], BaseModel]
 
 
-def once(key: str | None, deed: Deed) -> tuple[dict[str, Any], int]:
+def once(key: str | None, deed: Deed, *, retell: Retell | None = None) -> tuple[dict[str, Any], int]:
     """What the deed answers, as JSON and status; with a key that was seen before, what it answered then.
 
-    `deed` works in the transaction that it is given. Raises what the deed raises, and Refused for a key that
-    came with another body.
+    `deed` works in the transaction that it is given. With `retell`, only the id of a good answer is kept and a
+    repetition tells how things stand: answers about people must not outlive their erasure here. Raises what the
+    deed raises, and Refused for a key that came with another body.
     """
     if key is None:
         with center().database.transaction() as session:
@@ -44,7 +50,7 @@ def once(key: str | None, deed: Deed) -> tuple[dict[str, Any], int]:
             return answer.model_dump(mode="json", by_alias=True), status
     for _ in range(2):  # the second round reads what the winner of the unique key has stored
         try:
-            return _once(key, deed)
+            return _once(key, deed, retell)
         except _TakenMeanwhile:
             continue
     raise Conflict("A request with this Idempotency-Key is still being worked on. Send it again in a moment.")
@@ -54,7 +60,7 @@ class _TakenMeanwhile(Exception):
     """Another request with the same key was faster."""
 
 
-def _once(key: str, deed: Deed) -> tuple[dict[str, Any], int]:
+def _once(key: str, deed: Deed, retell: Retell | None) -> tuple[dict[str, Any], int]:
     now, fingerprint, token_id = clock.now(), _fingerprint(), caller().token_id
     with center().database.transaction() as session:
         row = session.scalar(
@@ -63,14 +69,19 @@ def _once(key: str, deed: Deed) -> tuple[dict[str, Any], int]:
         if row is not None:
             if row.body_hash != fingerprint:
                 raise Refused(_OTHER_BODY)
+            if retell is not None and row.status < 400:
+                return retell(session, row.answer["id"], now).model_dump(
+                    mode="json", by_alias=True
+                ), row.status
             return row.answer, row.status
         row = IdempotencyKey(
             token_id=token_id, key=key, body_hash=fingerprint, status=IN_FLIGHT, answer={}, created_at=now
         )
         _claim(session, row)
         status, answer = deed(session, now)
-        row.status, row.answer = status, answer.model_dump(mode="json", by_alias=True)
-        return row.answer, row.status
+        told = answer.model_dump(mode="json", by_alias=True)
+        row.status, row.answer = status, {"id": told["id"]} if retell is not None and status < 400 else told
+        return told, status
 
 
 def _claim(session: Session, row: IdempotencyKey) -> None:
@@ -79,10 +90,16 @@ def _claim(session: Session, row: IdempotencyKey) -> None:
         session.flush()
     except IntegrityError as error:
         raise _TakenMeanwhile from error
+    if row.id % SWEEP_EVERY == 0:
+        session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < row.created_at - KEPT))
 
 
 def _fingerprint() -> str:
-    """Of what was asked for: method, address, version asked for and the body, however it is formatted."""
+    """Of what was asked for: method, address, version asked for and the body, however it is formatted.
+
+    Keyed, because a body may hold nothing but a phone number, and all of those can be tried.
+    """
     body = json.dumps(request.get_json(), sort_keys=True, separators=(",", ":"))
     asked = "\n".join((request.method, request.path, request.headers.get("If-Match", ""), body))
-    return hashlib.sha256(asked.encode("utf-8", "surrogatepass")).hexdigest()
+    secret = center().settings.secret_key.encode()
+    return hmac.new(secret, asked.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()

@@ -88,7 +88,10 @@ def list_incidents(query: IncidentsQuery) -> Answered:
         rows = list(session.scalars(wanted))
         shown = rows[: query.limit]
         answer = answers.IncidentsOut(
-            items=[tell.incident(session, center().house, row, now=now) for row in shown],
+            items=[
+                tell.incident(session, center().house, row, counted=row.phase not in ENDING, now=now)
+                for row in shown
+            ],
             next=cursor_after(shown[-1].id) if len(rows) > query.limit else None,
         )
     return answer.model_dump(mode="json")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from flask import Response, jsonify, request
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from incident_center import clock
@@ -14,7 +15,7 @@ from incident_center.delivery.composer import render
 from incident_center.errors import Flaw, Refused
 from incident_center.house import House
 from incident_center.incidents import questions
-from incident_center.incidents.rules import is_overdue
+from incident_center.incidents.rules import ENDING, is_overdue
 from incident_center.integrations.api_v1 import answers
 from incident_center.integrations.api_v1.api import Answered, api, center, roles
 from incident_center.integrations.api_v1.bodies import SnippetsQuery, UnlessSeenHeader
@@ -24,6 +25,7 @@ from incident_center.models import Incident
 from incident_center.playbooks import normalise_sms
 from incident_center.states import ComponentStatus, Medium
 
+TOLD_AFTER_THE_END = timedelta(hours=2)
 _TAG: list[Any] = [{"name": "snippets"}]
 
 
@@ -42,11 +44,11 @@ def snippets(header: UnlessSeenHeader, query: SnippetsQuery) -> Answered:  # noq
     with center().database.reading() as session:
         items = [
             snippet
-            for row in questions.open_incidents(session, public=True)
+            for row in _to_tell_of(session, now=now)
             if (snippet := _snippet(session, house, row, query, now=now)) is not None
         ]
         quiet = None if items else _without_updates(session, house, query)
-    items.sort(key=lambda item: item.as_of, reverse=True)
+    items.sort(key=lambda item: (item.phase not in ENDING, item.as_of), reverse=True)
     return _unless_seen(_answer(query, items, quiet, now=now))
 
 
@@ -70,6 +72,14 @@ def _without_updates(session: Session, house: House, query: SnippetsQuery) -> tu
         status_url=house.settings.public_url,
     )
     return state, normalise_sms(text) if query.channel == "sms" else text
+
+
+def _to_tell_of(session: Session, *, now: datetime) -> list[Incident]:
+    """Open ones, and those that have just ended: callers go on asking what became of their payout."""
+    ended = select(Incident).where(
+        Incident.phase.in_(ENDING), Incident.version > 0, Incident.resolved_at > now - TOLD_AFTER_THE_END
+    )
+    return [*questions.open_incidents(session, public=True), *session.scalars(ended)]
 
 
 def _snippet(
@@ -104,7 +114,8 @@ def _answer(
     *,
     now: datetime,
 ) -> answers.SnippetsOut:
-    state, text = quiet or ("incident", "\n\n".join(item.text for item in items))
+    over = all(item.phase in ENDING for item in items)
+    state, text = quiet or ("resolved" if over else "incident", "\n\n".join(item.text for item in items))
     promised = [item.next_update_by for item in items if item.next_update_by is not None]
     return answers.SnippetsOut(
         channel=query.channel,

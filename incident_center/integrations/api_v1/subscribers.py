@@ -66,7 +66,7 @@ def enrol(header: IdempotencyHeader, body: SubscriberIn) -> Answered:
             raise _in_our_words(refused) from refused
         return 201, _told(session, people.subscriber(session, done.subscriber_id), now=now)
 
-    answer, status = once(header.key, deed)
+    answer, status = once(header.key, deed, retell=_retold)
     response = jsonify(answer)
     response.status_code = status
     response.headers["Location"] = f"{center().settings.public_url}/api/v1/subscribers/{answer['id']}"
@@ -160,7 +160,7 @@ def confirm(path: SubscriberPath, header: IdempotencyHeader, body: CodeIn) -> An
             return 422, problems.body(422, flaws=[done.flaw] if done.flaw else [])
         return 200, _told(session, done.subscriber, now=now)
 
-    answer, status = once(header.key, deed)
+    answer, status = once(header.key, deed, retell=_retold)
     return problems.respond(answer) if status == 422 else answer
 
 
@@ -191,6 +191,10 @@ def _told(session: Session, person: Subscriber, *, now: datetime) -> answers.Sub
         confirmed_at=person.confirmed_at,
         ended_at=person.ended_at,
     )
+
+
+def _retold(session: Session, subscriber_id: int, now: datetime) -> answers.SubscriberOut:
+    return _told(session, people.subscriber(session, subscriber_id), now=now)
 
 
 def _wanted(body: SubscriberChangeIn) -> dict[str, Any]:
