@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from incident_center.integrations.api_v1 import answers, bodies, problems
+from incident_center.integrations.api_v1.examples import ANSWERS
 from incident_center.integrations.api_v1.problems import Problem
 
 _REF = "#/components/schemas/{model}"
@@ -59,6 +60,8 @@ def _schemas(collected: dict[str, Any]) -> dict[str, Any]:
     ]
     exact = models_json_schema(wanted, ref_template=_REF)[1]["$defs"]
     kept = {name: schema for name, schema in collected.items() if not name.startswith("ValidationError")}
+    for name, example in ANSWERS.items():
+        exact[name]["examples"] = [example]
     return {**kept, **exact}
 
 
