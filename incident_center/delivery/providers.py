@@ -32,6 +32,7 @@ from incident_center.states import Channel
 MAILBOX = "demo-mailbox"
 _OWN = frozenset({"smtp", "smtps"})
 _CANNOT_TELL = frozenset({"mailto", "mailtos"})
+_ALWAYS_SUCCESS = frozenset({"smpp", "smpps"})
 _FORBIDDEN = frozenset({"retry", "wait", "optional", "verify", "redirect", "overflow", "to", "cc", "bcc"})
 _FORBIDDEN_FOR_STAFF = frozenset({"retry", "wait", "optional", "verify", "redirect"})
 _SMTP_OPTIONS = frozenset({"from", "name", "tls", "helo", "dot_timeout", "timeout"})
@@ -141,6 +142,10 @@ def _make(
         raise UnusablePlugin(
             f"cannot tell a refused message from an accepted one; write {schema.replace('mailto', 'smtp')}://"
             "user:password@host:port?from=address instead"
+        )
+    if schema in _ALWAYS_SUCCESS:
+        raise UnusablePlugin(
+            "cannot tell a refused message from an accepted one; use the operator's HTTP service"
         )
     if channel is Channel.SMS and schema in _EMAIL_SCHEMAS:
         raise UnusablePlugin("is an e-mail provider; it belongs into " + _NAMES[Channel.EMAIL])

@@ -50,8 +50,9 @@ def quiet_asset() -> AppriseAsset:
 
 
 def quiet_logger() -> None:
-    """Keeps the library's records out of the product's log: they hold message bodies and numbers."""
+    """Keeps the library's records out of the product's log: they hold message bodies, numbers and tokens."""
     _LOGGER.propagate = False
+    logging.getLogger("urllib3").setLevel(logging.INFO)  # its DEBUG records hold paths, and some paths tokens
     if not _LOGGER.handlers:
         _LOGGER.addHandler(logging.NullHandler())
 
@@ -73,10 +74,12 @@ class StockPlugin:
 
     def __init__(self, url: str, channel: Channel) -> None:
         """Raises UnusablePlugin for a URL that Apprise cannot read or that names recipients itself."""
+        quiet_logger()
         self._probe = _PROBES[channel]
         self._email = channel is Channel.EMAIL
         self.service = _build(url, self._probe)
-        self.schema = url.partition("://")[0].lower()
+        if channel is Channel.SMS and not _writes_to_phones(self.service):
+            raise UnusablePlugin("does not write to phone numbers; use one of Apprise's SMS services")
         self._attribute, self._shape = _find_target(self.service, self._probe)
         self._apprise = Apprise(asset=quiet_asset())
         self._apprise.add(self.service)
@@ -160,7 +163,7 @@ def _build(url: str, probe: str) -> NotifyBase:
     parsed: dict[str, Any] | None = _url_to_dict(url)
     if parsed is None:
         raise UnusablePlugin("is no URL that Apprise knows; see its list of services")
-    if parsed.get("targets"):
+    if any(parsed.get("targets") or ()):
         raise UnusablePlugin("already names a recipient; leave it out, each customer is written to alone")
     service = Apprise.instantiate({**parsed, "targets": [probe]}, asset=quiet_asset())
     if not isinstance(service, NotifyBase):
@@ -169,6 +172,11 @@ def _build(url: str, probe: str) -> NotifyBase:
     service.socket_read_timeout = max(service.socket_read_timeout, _READ_TIMEOUT)
     service.socket_connect_timeout = max(service.socket_connect_timeout, _CONNECT_TIMEOUT)
     return service
+
+
+def _writes_to_phones(service: NotifyBase) -> bool:
+    tokens: dict[str, Any] = service.template_tokens
+    return any("target" in name and "phone" in name for name in tokens)
 
 
 def _find_target(service: NotifyBase, probe: str) -> tuple[str, Any]:
@@ -214,7 +222,7 @@ class StaffUrl:
     """One of the crisis team's URLs, any service, with whatever recipients it names."""
 
     def __init__(self, url: str) -> None:
-        self.schema = url.partition("://")[0].lower()
+        quiet_logger()
         service = Apprise.instantiate(url, asset=quiet_asset())
         if not isinstance(service, NotifyBase):
             raise UnusablePlugin("is no URL that Apprise can use; compare it with the service's page")
