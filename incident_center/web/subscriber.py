@@ -1,6 +1,7 @@
 """Subscribing and confirming. Every page works without JavaScript; a GET never changes anything."""
 
 from flask import Blueprint, Response, make_response, redirect, render_template, request, session, url_for
+from flask_wtf.csrf import CSRFError
 from werkzeug.wrappers import Response as AnyResponse
 
 from incident_center import clock
@@ -13,7 +14,7 @@ from incident_center.delivery.links import manage_url
 from incident_center.errors import Flaw, NotThere, Refused
 from incident_center.house import House
 from incident_center.states import Channel, SubscriberState
-from incident_center.web.context import center, limiter
+from incident_center.web.context import center, csrf, limiter
 from incident_center.web.language import page_language, remember, say, suggest, template_words
 from incident_center.web.subscriber_forms import (
     AddressForm,
@@ -137,6 +138,17 @@ def press_button(token: str) -> AnyResponse:
     except Refused:
         return make_response(render_template("subscriber/expired.html"), 410)
     return _to_settings(house, person.id, "confirmed")
+
+
+# Whoever holds such a link's token may do what it is for; no cookie adds to that, so there is nothing that another
+# site could ride on, and mail programs' own windows often keep no cookies.
+for view in (check_code, new_code, press_button):
+    csrf.exempt(view)
+
+
+@blueprint.errorhandler(CSRFError)
+def stale(_: CSRFError) -> Response:
+    return make_response(render_template("subscriber/stale.html"), 400)
 
 
 @blueprint.errorhandler(NotThere)

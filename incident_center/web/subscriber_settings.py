@@ -28,6 +28,7 @@ blueprint = Blueprint("settings", __name__)
 blueprint.context_processor(template_words)
 blueprint.after_request(remember)
 blueprint.register_error_handler(NotThere, unknown_link)
+csrf.exempt(blueprint)  # each address carries its own proof; see subscriber.py
 
 DONE = ("confirmed", "saved", "unchanged", "moved")
 _MOVING_TO = "moving_to"
@@ -136,9 +137,6 @@ def leave_by_link(token: str) -> str:
     return render_template("subscriber/left.html", person=person)
 
 
-csrf.exempt(leave_by_link)
-
-
 def _page(
     token: str,
     *,
@@ -160,7 +158,7 @@ def _page(
         token=token,
         person=person,
         done=done if done in DONE and not flaws else None,
-        moving_to=session.get(_MOVING_TO, "…"),
+        moving_to=session.get(_MOVING_TO) or say("subscriber.manage.new_address"),
         preferences=shown,
         typed=address or AddressForm(channel=person.channel.value),
         errors=said_flaws(flaws),
