@@ -63,14 +63,13 @@ def preview(
     return _rendered(house, frozen, language=language, flaws=flaws, zone=zone)
 
 
+_UNFILLABLE = frozenset({"missing", "placeholder", "characters", "unanswered"})
+
+
 def _blocks(flaw: Flaw, language: str) -> bool:
-    """Whether this flaw keeps the words of `language` from being shown at all."""
-    return flaw.field.startswith(f"words.{language}") and flaw.code in {
-        "missing",
-        "placeholder",
-        "characters",
-        "unanswered",
-    }
+    """Whether this flaw keeps the words of `language` from being shown: no text, or no time to put into it."""
+    mine = flaw.field.startswith(f"words.{language}") and flaw.code in _UNFILLABLE
+    return mine or flaw.field == "next_update_by"
 
 
 def _rendered(

@@ -94,7 +94,7 @@ def publication_flaws(
         languages=languages,
         allowed=allowed_names([*incident.answers, *publication.answers]),
         values={lang: early_values(house, incident, lang, publication.answers) for lang in languages},
-        next_update=publication.next_update_by is not None,
+        next_update=publication.phase not in ENDING,
     )
     flaws += _confirmation_flaws(house, incident, publication)
     flaws += components.status_flaws(session, publication.component_status or {})

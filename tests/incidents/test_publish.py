@@ -168,10 +168,6 @@ def test_no_next_update_an_unticked_confirmation_and_a_phase_out_of_turn_are_ref
                 now=now,
                 phase=Phase.IDENTIFIED,
                 next_update_by=None,
-                words={
-                    lang: words.model_copy(update={"sms": "News {status_url}", "phone": "News soon."})
-                    for lang, words in script_for(house, incident, Phase.IDENTIFIED).items()
-                },
                 confirmed=frozenset(),
             )
 
