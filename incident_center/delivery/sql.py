@@ -29,10 +29,11 @@ def insert_ignoring(session: Session, table: type[Base], rows: Sequence[dict[str
         postgresql.insert(table) if is_postgres(session) else sqlite.insert(table)
     ).on_conflict_do_nothing()
     # A Core statement with a list: an executemany, not one statement per row.
+    # SQLAlchemy throws an INSERT's row count away unless it is asked to keep it.
+    counting = statement.execution_options(preserve_rowcount=True)
     if len(rows) == 1:
-        # Inline: without it PostgreSQL's answer is the new key, and how many rows there were is lost.
-        return session.connection().execute(statement.inline(), rows[0]).rowcount
-    return session.connection().execute(statement, list(rows)).rowcount
+        return session.connection().execute(counting.inline(), rows[0]).rowcount
+    return session.connection().execute(counting, list(rows)).rowcount
 
 
 def insert_all(session: Session, table: type[Base], rows: Sequence[dict[str, Any]]) -> None:
