@@ -1,6 +1,8 @@
 """The incident room: write, preview, publish, lose nothing."""
 
+import re
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -45,7 +47,7 @@ def _updates(center: Center) -> list[Update]:
         return list(session.scalars(select(Update).order_by(Update.id)))
 
 
-def _publish(center: Center, incident: Incident, **parts: object) -> Update:
+def _publish(center: Center, incident: Incident, **parts: Any) -> Update:
     """What a colleague (or an earlier scene) published."""
     with center.database.transaction() as session:
         row = session.get_one(Incident, incident.id)
@@ -117,7 +119,7 @@ def test_a_newer_update_by_somebody_else_answers_409_and_keeps_the_words(
     answer = lead.post(_room(incident, "/publish"), form)
     assert answer.status_code == 409
     said = text_of(answer.text)
-    assert "somebody else was first" in said
+    assert "Somebody else was first" in said
     assert "ole@example.com" in said
     kept = lead.form_in(answer.text, "/publish")
     assert kept["words.en.subject"] == ["Mine: {scope}"]
@@ -130,6 +132,23 @@ def test_the_same_form_sent_twice_publishes_once(lead: Browser, incident: Incide
     assert lead.post(_room(incident, "/publish"), form).status_code == 303
     assert lead.post(_room(incident, "/publish"), form).status_code == 409
     assert len(_updates(center)) == 1
+
+
+def test_a_second_click_is_told_that_the_first_one_worked(lead: Browser, incident: Incident) -> None:
+    form = _composer(lead, incident)
+    lead.post(_room(incident, "/publish"), form)
+    said = text_of(lead.post(_room(incident, "/publish"), form).text)
+    assert "You have published already" in said
+    assert "Somebody else was first" not in said
+
+
+def test_the_button_that_enter_presses_is_not_the_one_that_publishes(
+    lead: Browser, incident: Incident
+) -> None:
+    page = lead.get(_room(incident)).text
+    buttons = re.findall(r'<button[^>]*form="composer"[^>]*>', page)
+    assert "/preview" in buttons[0]
+    assert "<button" not in page.split('id="composer"')[1].split("</form>")[0]
 
 
 def test_a_draft_is_kept_as_typed_and_restored(lead: Browser, incident: Incident, center: Center) -> None:
@@ -188,6 +207,24 @@ def test_the_second_update_of_a_phase_goes_on_from_the_first(
     script = _composer(lead, incident, "?phase=investigating&words=script")
     assert script["words.en.subject"] == ["Delayed: {scope}"]
     assert "Cause found" in _composer(lead, incident, "?phase=identified")["words.en.subject"][0]
+
+
+def test_after_a_holding_update_the_lead_goes_on_from_their_own_words(
+    lead: Browser, incident: Incident, center: Center
+) -> None:
+    lead.post(
+        _room(incident, "/publish"), _composer(lead, incident) | {"words.en.subject": ["Mine: {scope}"]}
+    )
+    holding = center.house.library.holding_words("payout-gateway-down", 1)
+    _publish(center, incident, kind=UpdateKind.HOLDING, words=holding)
+    assert _composer(lead, incident)["words.en.subject"] == ["Mine: {scope}"]
+
+
+def test_minutes_and_a_typed_time_at_once_are_asked_about(lead: Browser, incident: Incident) -> None:
+    form = _composer(lead, incident) | {"next_update": ["30"], "next_at": ["17:00"]}
+    answer = lead.post(_room(incident, "/publish"), form)
+    assert answer.status_code == 422
+    assert "You chose minutes and typed a time" in answer.text
 
 
 def test_the_preview_shows_what_is_typed_and_saves_nothing(
@@ -262,6 +299,18 @@ def test_a_correction_says_what_was_wrong_and_what_is_right(
     assert correction.kind is UpdateKind.CORRECTION
     assert correction.corrects_update_id == wrong.id
     assert "Cards are delayed too." in text_of(lead.get(_room(incident)).text)
+
+
+def test_an_ended_incident_can_still_be_corrected(lead: Browser, incident: Incident, center: Center) -> None:
+    last = _publish(center, incident, phase=Phase.RESOLVED)
+    form = _composer(lead, incident, f"?corrects={last.id}")
+    assert "next_update" not in form
+    answers = {f"answers.{name}.{lang}": "Words." for name in ("wrong", "right") for lang in ("en", "de")}
+    answer = lead.post(_room(incident, "/publish"), form, answers)
+    assert answer.status_code == 303, text_of(answer.text)
+    assert _updates(center)[-1].kind is UpdateKind.CORRECTION
+    with center.database.reading() as session:
+        assert session.get_one(Incident, incident.id).phase is Phase.RESOLVED
 
 
 def test_an_update_of_another_incident_cannot_be_corrected_here(

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from incident_center import clock
 from incident_center.audience import confirmations
 from incident_center.audience.requests import read_channel, read_form
-from incident_center.audience.verbs import SubscribeRequest, confirm_by_code, enrol, resend
+from incident_center.audience.verbs import SubscribeRequest, ask_again, confirm_by_code, enrol
 from incident_center.errors import Flaw, Refused
 from incident_center.incidents import questions
 from incident_center.staff import guard
@@ -90,8 +90,7 @@ def enter_code(confirmation_id: int) -> ResponseReturnValue:
 @limiter.limit("20 per minute")
 def send_again(confirmation_id: int) -> ResponseReturnValue:
     with center().database.transaction() as session:
-        entry = confirmations.by_id(session, confirmation_id)
-        asked = resend(session, house=center().house, subscriber_id=entry.subscriber_id, now=clock.now())
+        asked = ask_again(session, house=center().house, confirmation_id=confirmation_id, now=clock.now())
     return redirect(url_for("agent.confirmation", confirmation_id=asked.confirmation_id, again=1), 303)
 
 

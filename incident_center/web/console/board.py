@@ -1,10 +1,11 @@
 """The board: what is open and until when, how promises were kept, the components, what is over."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from flask import make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from incident_center import clock
@@ -13,11 +14,13 @@ from incident_center.incidents import questions
 from incident_center.incidents.drafts import open_draft
 from incident_center.incidents.questions import KeptRate, PromiseView
 from incident_center.incidents.verbs import set_component_status
-from incident_center.models import Component, Incident, Update
+from incident_center.models import Component, Incident, Update, WorkerBeat
 from incident_center.staff import guard
 from incident_center.states import ComponentStatus
 from incident_center.web.console.blueprint import blueprint
 from incident_center.web.context import center
+
+WORKER_SILENT = timedelta(seconds=45)  # workers give a sign of life every ten seconds
 
 
 @dataclass(frozen=True)
@@ -36,16 +39,21 @@ class Board:
     kept: KeptRate
     components: list[Component]
     recent: list[Incident]
+    worker_seen: datetime | None
+    unwatched: bool
 
 
 def read_board(session: Session, *, now: datetime) -> Board:
     cards = [_card(session, incident, now) for incident in questions.open_incidents(session)]
     cards.sort(key=lambda card: card.promise.due_at if card.promise else now)  # the most pressing first
+    seen = session.scalar(select(func.max(WorkerBeat.beat_at)))
     return Board(
         cards=cards,
         kept=questions.kept_rate(session),
         components=questions.components(session),
         recent=questions.recent_incidents(session, limit=8),
+        worker_seen=seen,
+        unwatched=seen is None or now - seen > WORKER_SILENT,
     )
 
 

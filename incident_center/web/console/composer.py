@@ -20,6 +20,7 @@ from incident_center.web.say import label, language_name
 LISTS = ("known", "unknown", "doing", "you_can")
 FIELDS = ("subject", *LISTS, "sms", "phone")
 MINUTES = (15, 30, 60, 120)
+_BOTH = "You chose minutes and typed a time. Choose “at …” for the time, or empty it."
 
 
 @dataclass
@@ -43,6 +44,7 @@ class ComposerForm:
     seen_version: int = 0
     draft_id: int | None = None
     draft_version: int | None = None
+    goes_on_from: int | None = None  # number of the update whose words these are, before anything is typed
 
     @property
     def ends(self) -> bool:
@@ -144,6 +146,8 @@ def to_publication(
     words, flaws = read_words(form.words)
     next_update_by = None
     if not form.ends:
+        if form.next_at and form.next_update not in {"", "at"}:
+            flaws.append(Flaw("next_update_by", "both", _BOTH))
         try:
             next_update_by = read_next_update(form.next_text, zone=zone, fold=form.fold, now=now)
         except Refused as refused:

@@ -150,11 +150,12 @@ def _from_script(session: Session, incident: Incident, wanted: str) -> ComposerF
     phase = Phase(wanted) if wanted in next_phases(incident.phase) else incident.phase
     script = phase_script(house, incident, phase)
     words = script_for(house, incident, phase)
-    latest = questions.latest_update(session, incident.id)
-    spoken = latest is not None and latest.phase is phase and latest.kind is UpdateKind.UPDATE
-    if latest is not None and spoken and request.args.get("words") != "script":
-        words = current_words(session, latest)  # the second update of a phase goes on from the first
+    last = next((u for u in questions.updates(session, incident.id) if u.kind is UpdateKind.UPDATE), None)
+    goes_on = last is not None and last.phase is phase and request.args.get("words") != "script"
+    if last is not None and goes_on:
+        words = current_words(session, last)
     form = composer.from_words(phase, words, house.languages)
+    form.goes_on_from = last.number if last is not None and goes_on else None
     if script is not None:
         form.next_update = str(script.next_update_minutes or "")
         if script.component_status:

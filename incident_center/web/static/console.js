@@ -22,9 +22,14 @@
 
   // Countdowns tick each second between the server's answers; the server's clock decides what is late.
   const two = (n) => String(n).padStart(2, "0");
+  let ahead = 0; // how far the server's clock is ahead of this computer's
+  const listen = () => {
+    const said = document.querySelector(".timer[data-now]");
+    if (said) ahead = Date.parse(said.dataset.now) - Date.now();
+  };
   const tick = () => {
     for (const timer of document.querySelectorAll(".timer[data-due]")) {
-      const seconds = Math.round((Date.parse(timer.dataset.due) - Date.now()) / 1000);
+      const seconds = Math.round((Date.parse(timer.dataset.due) - Date.now() - ahead) / 1000);
       const span = Math.abs(seconds);
       const hours = Math.floor(span / 3600);
       const clock = (hours ? hours + ":" + two(Math.floor(span / 60) % 60) : Math.floor(span / 60)) + ":" + two(span % 60);
@@ -39,7 +44,11 @@
     }
   };
   setInterval(tick, 1000);
-  document.addEventListener("htmx:afterSwap", tick);
+  document.addEventListener("htmx:load", (event) => {
+    if (event.target.querySelector(".timer")) listen();
+    tick();
+  });
+  listen();
   tick();
 
   // Copy with one click; the text stays selectable where the browser refuses.
@@ -94,7 +103,15 @@
     const form = event.target.form;
     if (form && form.hasAttribute("data-guard")) dirty = true;
   });
-  document.addEventListener("submit", () => { dirty = false; });
+  document.addEventListener("submit", (event) => {
+    dirty = false;
+    const button = event.submitter;
+    if (button && event.target.id === "composer") setTimeout(() => { button.disabled = true; }, 0); // a double click is one click
+  });
+  addEventListener("pageshow", () => { for (const b of document.querySelectorAll("button[form=composer]")) b.disabled = false; });
+  document.addEventListener("keydown", (event) => { // Enter in a line never publishes
+    if (event.key === "Enter" && event.target.matches("#composer input, .controls input")) event.preventDefault();
+  });
   addEventListener("beforeunload", (event) => { if (dirty) event.preventDefault(); });
 
   // Choosing a time of day chooses "at".
@@ -103,6 +120,9 @@
     const radio = document.querySelector('input[name="next_update"][value="at"]');
     if (radio) radio.checked = true;
   });
+  if (at) for (const radio of document.querySelectorAll('input[name="next_update"]:not([value="at"])')) {
+    radio.addEventListener("change", () => { at.value = ""; });
+  }
 
   // Open details stay open when a preview is swapped.
   let open = [];
