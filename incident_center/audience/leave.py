@@ -77,7 +77,8 @@ def _close(session: Session, person: Subscriber, *, now: datetime) -> None:
 
 
 def _forget_messages(session: Session, person: Subscriber, *, now: datetime) -> None:
-    """Single messages carry the address and the name: the waiting ones are cancelled, all are emptied."""
+    """Single messages carry the address and the name: the waiting ones are cancelled, all are emptied.
+    One that is on the wire at this moment ends by itself: there is nothing left of it to send again."""
     own = Message.subscriber_id == person.id
     session.flush()
     session.execute(
@@ -86,9 +87,7 @@ def _forget_messages(session: Session, person: Subscriber, *, now: datetime) -> 
         .values(state=DeliveryState.CANCELLED, not_before=None, at=now)
     )
     session.execute(
-        update(Message)
-        .where(own)
-        .values(address=None, subject=None, text=None, html=None, headers={}, not_before=None)
+        update(Message).where(own).values(address=None, subject=None, text=None, html=None, headers={})
     )
 
 

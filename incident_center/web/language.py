@@ -112,15 +112,22 @@ def language_name(language: str) -> str:
     return name[:1].upper() + name[1:]
 
 
+def stands_at(path: str) -> None:
+    """Where the page that answers a POST can be read again; without it, language links lead to the POST's own
+    address."""
+    g.page_path = path
+
+
 def language_links() -> list[LanguageLink]:
     """One for each language that the house speaks."""
     shown = page_language()
+    path = g.get("page_path", request.path)
     kept = [(name, value) for name, value in request.args.items(multi=True) if name != ARGUMENT]
     return [
         LanguageLink(
             language=language,
             name=language_name(language),
-            url=f"{request.path}?{urlencode([*kept, (ARGUMENT, language)])}",
+            url=f"{path}?{urlencode([*kept, (ARGUMENT, language)])}",
             current=language == shown,
         )
         for language in sorted(center().house.languages, key=language_name)

@@ -15,7 +15,7 @@ from incident_center.errors import Flaw, NotThere, Refused
 from incident_center.house import House
 from incident_center.states import Channel, SubscriberState
 from incident_center.web.context import center, csrf, limiter
-from incident_center.web.language import page_language, remember, say, suggest, template_words
+from incident_center.web.language import page_language, remember, say, stands_at, suggest, template_words
 from incident_center.web.subscriber_forms import (
     AddressForm,
     PreferenceForm,
@@ -36,6 +36,7 @@ _ASKED = "asked_address"  # in the visitor's own session, to say where the messa
 
 def too_many(_: object) -> Response:
     """Somebody tries very often: a page in their language instead of the staff's."""
+    stands_at(url_for("public.home"))
     return make_response(render_template("subscriber/too_many.html"), 429)
 
 

@@ -11,7 +11,7 @@ from incident_center.errors import Flaw, NotThere, Refused
 from incident_center.models import Subscriber
 from incident_center.states import Channel
 from incident_center.web.context import center, csrf
-from incident_center.web.language import page_language, remember, say, suggest, template_words
+from incident_center.web.language import page_language, remember, say, stands_at, suggest, template_words
 from incident_center.web.subscriber import forms_limit
 from incident_center.web.subscriber import not_there as unknown_link
 from incident_center.web.subscriber_forms import (
@@ -146,6 +146,7 @@ def _page(
 ) -> str:
     house = center().house
     number = read_manage(house, token)
+    stands_at(url_for("settings.manage", token=token))
     with center().database.reading() as db:
         person = people.subscriber(db, number)
         suggest(person.language)

@@ -1,5 +1,6 @@
 """Double opt-in: nobody is written to before they said yes, and nobody learns who is subscribed."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -173,6 +174,41 @@ def test_asking_twice_within_two_minutes_sends_once(database: Database, house: H
         assert len(mail(session)) == 1
         assert ask(session, house, now + timedelta(minutes=2)) != first
         assert len(mail(session)) == 2
+
+
+def test_many_at_once_make_one_subscriber_and_one_message(
+    database: Database, house: House, now: datetime
+) -> None:
+    def one(_: int) -> int:
+        with database.transaction() as session:
+            return ask(session, house, now)
+
+    with ThreadPoolExecutor(6) as pool:
+        answers = set(pool.map(one, range(12)))
+    assert len(answers) == 1
+    with database.reading() as session:
+        assert len(session.scalars(select(Subscriber)).all()) == 1
+        assert len(mail(session)) == 1
+
+
+def test_parallel_guesses_get_five_tries_together(database: Database, house: House, now: datetime) -> None:
+    with database.transaction() as session:
+        confirmation_id = ask(session, house, now, PHONE)
+        code = code_in(mail(session)[0])
+
+    def guess(_: int) -> str:
+        with database.transaction() as session:
+            answer = confirm_by_code(
+                session, house=house, confirmation_id=confirmation_id, code=wrong_code(code), now=now
+            )
+            assert answer.flaw is not None
+            return answer.flaw.code
+
+    with ThreadPoolExecutor(6) as pool:
+        told = sorted(pool.map(guess, range(12)))
+    assert told == ["code.wrong"] * 4 + ["confirm.too_many"] * 8
+    with database.reading() as session:
+        assert session.scalars(select(Confirmation)).one().tries == 5
 
 
 def test_nobody_is_pestered_more_than_six_times_a_day(

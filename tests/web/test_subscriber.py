@@ -323,6 +323,7 @@ def test_moving_to_a_new_address_waits_for_its_yes(visitor: FlaskClient, center:
     assert "write to already" in visitor.get(same.location).text
     odd = send(visitor, url, f"{url}/address", channel="sms", phone="12")
     assert odd.status_code == 422
+    assert f'href="{url}?lang=de"' in odd.text  # not the address that only takes a POST
     assert field_flaw(odd.text, "phone")
 
 
