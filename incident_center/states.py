@@ -146,3 +146,11 @@ class Role(StrEnum):
     APPROVER = "approver"
     AGENT = "agent"
     VIEWER = "viewer"
+
+
+class StaffGroup(StrEnum):
+    """Whom an entry of INCIDENT_CENTER_STAFF_URLS reaches; an entry without a group is told everything."""
+
+    LEAD = "lead"
+    SECOND = "second"
+    PAGE = "page"  # the named person who is called when nobody else writes

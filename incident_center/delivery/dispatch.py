@@ -14,10 +14,10 @@ from incident_center.delivery.ledger import Due, Result
 from incident_center.delivery.mailer import Mailer
 from incident_center.delivery.outcome import Letter, Outcome
 from incident_center.delivery.postbox import Single
-from incident_center.delivery.providers import Providers
+from incident_center.delivery.providers import Providers, StaffChannel
 from incident_center.delivery.retry import Breaker
 from incident_center.delivery.rules import Try
-from incident_center.states import Channel
+from incident_center.states import Channel, StaffGroup
 
 _UNREACHABLE = ("connect", "tls", "timeout")
 
@@ -114,10 +114,10 @@ class Dispatch:
         return tries, None
 
     def tell_staff(self, single: Single) -> list[Try]:
-        """One outcome for each staff URL that has not had it."""
+        """One outcome for each of the group's staff URLs that has not had it."""
         return [
             Try(staff.name, staff.tell(single.subject, single.text))
-            for staff in self._providers.staff
+            for staff in reached(self._providers.staff, single.headers.get("group", ""))
             if staff.name not in single.told
         ]
 
@@ -131,6 +131,17 @@ class Dispatch:
 
     def _breaker(self, courier: Courier) -> Breaker:
         return self._breakers.setdefault(courier.name, Breaker())
+
+
+def reached(staff: Sequence[StaffChannel], group: str) -> list[StaffChannel]:
+    """Whom a note to `group` goes to: that group and those without one; "" everybody but whom only "page" calls.
+
+    When nobody is left, everybody: a note that reaches no one helps no one.
+    """
+    if group == StaffGroup.PAGE:
+        return list(staff)
+    wanted = {"", group} if group else {"", StaffGroup.LEAD, StaffGroup.SECOND}
+    return [channel for channel in staff if channel.group in wanted] or list(staff)
 
 
 def _poison(error: Exception) -> str:

@@ -27,7 +27,7 @@ from incident_center.delivery.transports.stock import (
     UnusablePlugin,
     quiet_logger,
 )
-from incident_center.states import Channel
+from incident_center.states import Channel, StaffGroup
 
 MAILBOX = "demo-mailbox"
 _OWN = frozenset({"smtp", "smtps"})
@@ -66,10 +66,28 @@ _EMAIL_SCHEMAS = frozenset(
 
 @dataclass(frozen=True)
 class StaffChannel:
-    """One way to reach the crisis team; `tell(subject, text)` answers one outcome."""
+    """One way to reach the crisis team; `tell(subject, text)` answers one outcome.
+
+    `group` is whom it reaches: lead, second, page, or "" for everybody.
+    """
 
     name: str
     tell: Teller
+    group: str = ""
+
+
+def staff_entry(entry: str) -> tuple[str, str]:
+    """(group, URL) of an entry in INCIDENT_CENTER_STAFF_URLS: `second=mailto://…`, or a bare URL for
+    everybody.
+
+    Raises UnusablePlugin for a group that does not exist.
+    """
+    group, equals, url = entry.partition("=")
+    if not equals or "://" in group:
+        return "", entry
+    if group not in set(StaffGroup):
+        raise UnusablePlugin(f"goes to an unknown group; use one of: {', '.join(StaffGroup)}")
+    return group, url
 
 
 @dataclass
@@ -155,7 +173,7 @@ def _make(
 
 
 def _schema(url: str) -> str:
-    return url.partition("://")[0].lower()
+    return url.partition("://")[0].rpartition("=")[2].lower()
 
 
 def _mailbox(settings: Settings) -> MailboxStore:
@@ -232,13 +250,14 @@ def _seconds(options: dict[str, str], name: str, default: float) -> float:
 
 
 def _staff(settings: Settings, name: str, url: str, *, now: Callable[[], datetime]) -> StaffChannel:
+    group, url = staff_entry(url)
     schema = _schema(url)
     if schema == MAILBOX:
-        return StaffChannel(name, _mailbox_teller(_mailbox(settings), now=now))
+        return StaffChannel(name, _mailbox_teller(_mailbox(settings), now=now), group)
     _refuse_options(url, _FORBIDDEN_FOR_STAFF)
     if schema in _OWN:
-        return StaffChannel(name, _mail_teller(settings, name, url, now=now))
-    return StaffChannel(name, StaffUrl(url).tell)
+        return StaffChannel(name, _mail_teller(settings, name, url, now=now), group)
+    return StaffChannel(name, StaffUrl(url).tell, group)
 
 
 def _mailbox_teller(store: MailboxStore, *, now: Callable[[], datetime]) -> Teller:

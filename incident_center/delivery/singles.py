@@ -62,8 +62,11 @@ def queue_staff(
     incident_id: int | None,
     now: datetime,
     lifetime: timedelta,
+    group: str = "",
 ) -> bool:
-    """A note to the crisis team on every URL in INCIDENT_CENTER_STAFF_URLS, once for each `key`.
+    """A note to the crisis team over INCIDENT_CENTER_STAFF_URLS, once for each `key`.
+
+    group: a value of states.StaffGroup, or "" for everybody on duty.
 
     Answers whether it was queued now: False when this key was queued before, or when there is nobody to tell.
     """
@@ -78,7 +81,7 @@ def queue_staff(
         incident_id=incident_id,
         subject=subject,
         text=text,
-        headers={},
+        headers={"group": group} if group else {},
         key=key,
         now=now,
         lifetime=lifetime,

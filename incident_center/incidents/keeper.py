@@ -28,12 +28,13 @@ from incident_center.incidents.rules import (
 from incident_center.incidents.scripts import phase_script
 from incident_center.models import Incident, Promise, PromiseRung, Update
 from incident_center.playbooks import Words, say_time
-from incident_center.states import PromiseState, Rung, RungOutcome, UpdateKind
+from incident_center.states import PromiseState, Rung, RungOutcome, StaffGroup, UpdateKind
 
 KEEPER = "promise keeper"
 LOOK_AHEAD = timedelta(minutes=10)  # the longest a rung acts before its promise falls due
 STAFF_LANGUAGE = "en"
 REMINDER_LIFETIME = timedelta(hours=1)
+_REMINDED = {Rung.REMIND: StaffGroup.LEAD, Rung.SECOND: StaffGroup.SECOND}
 _log = structlog.get_logger()
 
 
@@ -121,6 +122,7 @@ def _remind(
         words=f"staff.{rung.value}",
         due_at=promise.due_at,
         now=now,
+        group=_REMINDED.get(rung, ""),
     )
 
 
@@ -165,6 +167,7 @@ def _report_hold(
         words=words,
         due_at=published.next_update_by or now,
         now=now,
+        group=StaffGroup.PAGE if streak >= PAGE_FROM_STREAK else "",
         streak=str(streak),
     )
 
@@ -180,6 +183,7 @@ def _tell_of_failure(session: Session, house: House, promise_id: int, *, now: da
         words="staff.hold_failed",
         due_at=promise.due_at,
         now=now,
+        group=StaffGroup.PAGE,
     )
 
 
@@ -192,6 +196,7 @@ def _tell_staff(
     words: str,
     due_at: datetime,
     now: datetime,
+    group: str,
     **more: str,
 ) -> bool:
     """Queues one note to the crisis team; the key makes it one, however often it is asked for."""
@@ -211,4 +216,5 @@ def _tell_staff(
         incident_id=incident.id,
         now=now,
         lifetime=REMINDER_LIFETIME,
+        group=group,
     )
