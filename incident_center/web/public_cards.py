@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from incident_center.delivery.composer import PageText, render_page
@@ -116,8 +117,10 @@ def past(
 ) -> list[PastIncident]:
     """Incidents that were told of, newest first, in keyset pages."""
     found = questions.recent_incidents(session, limit=limit, before_id=before_id, resolved_only=resolved_only)
-    firsts = {incident.id: questions.updates(session, incident.id)[-1] for incident in found}
-    words = _words(session, [first.id for first in firsts.values()], language)
+    ids = [incident.id for incident in found]
+    numbered = select(Update).where(Update.incident_id.in_(ids), Update.number == 1)
+    firsts = {first.incident_id: first.id for first in session.scalars(numbered)}
+    words = _words(session, list(firsts.values()), language)
     return [
         PastIncident(
             id=incident.id,
@@ -125,7 +128,7 @@ def past(
             over=incident.phase in rules.ENDING,
             started_at=incident.started_at,
             resolved_at=incident.resolved_at,
-            headline=render_page(house, words[firsts[incident.id].id], zone=house.zone, now=now).subject,
+            headline=render_page(house, words[firsts[incident.id]], zone=house.zone, now=now).subject,
         )
         for incident in found
     ]
