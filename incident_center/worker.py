@@ -26,6 +26,7 @@ KEEPER_EVERY = timedelta(seconds=1)
 BEAT_EVERY = timedelta(seconds=10)
 SKEW_MAX = 5.0
 TROUBLE_SECONDS = 2.0
+ANSWER_SECONDS = 20.0  # how long a stopping worker waits for a relay that has gone quiet; 30 s is its limit
 _log = structlog.get_logger()
 
 
@@ -42,6 +43,7 @@ class Worker:
         self.owner = owner_name()
         self.engine = Engine(center.database, center.house, owner=self.owner)
         self.stop = threading.Event()
+        self._ended = threading.Event()
         self._now = now
         self._started_at = now()
         self._kept_at: datetime | None = None
@@ -61,6 +63,7 @@ class Worker:
     def run(self) -> None:
         """Rounds until `stop` is set. A database that is away is waited for; nothing is lost meanwhile."""
         _log.info("worker_started", owner=self.owner)
+        threading.Thread(target=self._end_in_time, name="worker end", daemon=True).start()
         while not self.stop.is_set():
             try:
                 found = self.round()
@@ -70,8 +73,15 @@ class Worker:
                 continue
             if not found:
                 self.stop.wait(IDLE_SECONDS)
+        self._ended.set()
         self.engine.release()
         _log.info("worker_stopped", owner=self.owner)
+
+    def _end_in_time(self) -> None:
+        self.stop.wait()
+        self.engine.halt()
+        if not self._ended.wait(ANSWER_SECONDS):
+            self.engine.abort()
 
     def _keep(self) -> bool:
         now = self._now()

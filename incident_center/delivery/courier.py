@@ -12,7 +12,8 @@ from apprise import Apprise
 from incident_center.delivery.mailbox import MailboxStore
 from incident_center.delivery.outcome import Letter, Outcome
 from incident_center.delivery.transports.plugins import Batch, LetterPlugin, MailboxPlugin, SmtpPlugin
-from incident_center.delivery.transports.smtp import SmtpConnection, SmtpServer
+from incident_center.delivery.transports.smtp import SmtpConnection
+from incident_center.delivery.transports.smtp_server import SmtpServer
 from incident_center.delivery.transports.stock import StockPlugin, quiet_asset
 
 MayGo = Callable[[], bool]
@@ -31,6 +32,9 @@ class Courier(Protocol):
     def send(self, letters: Sequence[Letter], may_go: MayGo) -> list[Outcome | None]: ...
 
     def close(self) -> None: ...
+
+    def abort(self) -> None:
+        """From another thread, when the process must end: gives up waiting for an answer."""
 
 
 class _OwnPlugins:
@@ -71,6 +75,9 @@ class SmtpCourier(_OwnPlugins):
     def close(self) -> None:
         self._connection.close()
 
+    def abort(self) -> None:
+        self._connection.abort()
+
 
 class MailboxCourier(_OwnPlugins):
     """The demo's mailbox."""
@@ -83,6 +90,9 @@ class MailboxCourier(_OwnPlugins):
 
     def close(self) -> None:
         """Nothing is kept open."""
+
+    def abort(self) -> None:
+        """A file does not keep anybody waiting."""
 
 
 class StockCourier:
@@ -107,3 +117,6 @@ class StockCourier:
 
     def close(self) -> None:
         """The library opens a connection for each message."""
+
+    def abort(self) -> None:
+        """The library waits for 25 seconds at the most."""

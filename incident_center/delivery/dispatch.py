@@ -14,10 +14,11 @@ from incident_center.delivery.ledger import Due, Result
 from incident_center.delivery.mailer import Mailer
 from incident_center.delivery.outcome import Letter, Outcome
 from incident_center.delivery.postbox import Single
-from incident_center.delivery.providers import Providers, StaffChannel
+from incident_center.delivery.providers import Providers
 from incident_center.delivery.retry import Breaker
 from incident_center.delivery.rules import Try
-from incident_center.states import Channel, StaffGroup
+from incident_center.delivery.team import reached
+from incident_center.states import Channel
 
 _UNREACHABLE = ("connect", "tls", "timeout")
 
@@ -131,17 +132,6 @@ class Dispatch:
 
     def _breaker(self, courier: Courier) -> Breaker:
         return self._breakers.setdefault(courier.name, Breaker())
-
-
-def reached(staff: Sequence[StaffChannel], group: str) -> list[StaffChannel]:
-    """Whom a note to `group` goes to: that group and those without one; "" everybody but whom only "page" calls.
-
-    When nobody is left, everybody: a note that reaches no one helps no one.
-    """
-    if group == StaffGroup.PAGE:
-        return list(staff)
-    wanted = {"", group} if group else {"", StaffGroup.LEAD, StaffGroup.SECOND}
-    return [channel for channel in staff if channel.group in wanted] or list(staff)
 
 
 def _poison(error: Exception) -> str:

@@ -84,6 +84,15 @@ class Engine:
             return True
         return open_chunks and self._send_bulk(channel, limit)
 
+    def halt(self) -> None:
+        """From another thread: nothing more goes on the wire; what is on it is waited for and settled."""
+        self._keeper.halted.set()
+
+    def abort(self) -> None:
+        """From another thread: answers that are still missing are waited for no longer, and become
+        unknown."""
+        self._providers.abort()
+
     def release(self) -> None:
         """Ends connections and the lease keeper; whatever is due stays due."""
         self._keeper.stop()

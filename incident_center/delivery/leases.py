@@ -21,13 +21,21 @@ Renew = Callable[[Session, datetime], bool]
 class Lease:
     """One lease that is being kept. `is_ours` is asked before every letter."""
 
-    def __init__(self, renew: Renew, until: datetime, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        renew: Renew,
+        until: datetime,
+        clock: Callable[[], datetime],
+        halted: threading.Event | None = None,
+    ) -> None:
         self._renew, self._until, self._clock = renew, until, clock
+        self._halted = halted or threading.Event()
         self._lost = False
 
     def is_ours(self) -> bool:
-        """False once it may have run out: a worker that was asleep must not go on sending."""
-        return not self._lost and self._clock() < self._until
+        """False once it may have run out, for a worker that was asleep must not go on sending, and once the
+        worker is told to end."""
+        return not self._lost and not self._halted.is_set() and self._clock() < self._until
 
     def prolong(self, database: Database) -> None:
         until = self._clock() + LEASE
@@ -51,13 +59,14 @@ class LeaseKeeper:
         self._current: Lease | None = None
         self._lock = threading.Lock()
         self._wake = threading.Event()
+        self.halted = threading.Event()
         self._stopped = False
         self._thread: threading.Thread | None = None
 
     @contextmanager
     def hold(self, renew: Renew) -> Iterator[Lease]:
         """Keeps a lease that was taken a moment ago, for as long as the block lasts."""
-        lease = Lease(renew, self._clock() + LEASE, self._clock)
+        lease = Lease(renew, self._clock() + LEASE, self._clock, self.halted)
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="lease-keeper", daemon=True)
             self._thread.start()

@@ -19,7 +19,8 @@ from incident_center.delivery.courier import Courier, MailboxCourier, SmtpCourie
 from incident_center.delivery.letters import header, message_id, quoted, raw_email, wire_address
 from incident_center.delivery.mailbox import MailboxStore, mailbox_path
 from incident_center.delivery.outcome import Letter, Outcome
-from incident_center.delivery.transports.smtp import DOT_TIMEOUT, SmtpServer
+from incident_center.delivery.team import StaffChannel, staff_entry
+from incident_center.delivery.transports.smtp_server import DOT_TIMEOUT, SmtpServer
 from incident_center.delivery.transports.stock import (
     StaffUrl,
     StockPlugin,
@@ -27,7 +28,7 @@ from incident_center.delivery.transports.stock import (
     UnusablePlugin,
     quiet_logger,
 )
-from incident_center.states import Channel, StaffGroup
+from incident_center.states import Channel
 
 MAILBOX = "demo-mailbox"
 _OWN = frozenset({"smtp", "smtps"})
@@ -64,32 +65,6 @@ _EMAIL_SCHEMAS = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class StaffChannel:
-    """One way to reach the crisis team; `tell(subject, text)` answers one outcome.
-
-    `group` is whom it reaches: lead, second, page, or "" for everybody.
-    """
-
-    name: str
-    tell: Teller
-    group: str = ""
-
-
-def staff_entry(entry: str) -> tuple[str, str]:
-    """(group, URL) of an entry in INCIDENT_CENTER_STAFF_URLS: `second=mailto://…`, or a bare URL for
-    everybody.
-
-    Raises UnusablePlugin for a group that does not exist.
-    """
-    group, equals, url = entry.partition("=")
-    if not equals or "://" in group:
-        return "", entry
-    if group not in set(StaffGroup):
-        raise UnusablePlugin(f"goes to an unknown group; use one of: {', '.join(StaffGroup)}")
-    return group, url
-
-
 @dataclass
 class Providers:
     """The couriers of one worker, first preferred."""
@@ -101,6 +76,12 @@ class Providers:
         for couriers in self.by_channel.values():
             for courier in couriers:
                 courier.close()
+
+    def abort(self) -> None:
+        """From another thread: no courier waits any longer."""
+        for couriers in self.by_channel.values():
+            for courier in couriers:
+                courier.abort()
 
 
 def check_settings(settings: Settings) -> list[str]:

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from incident_center.config import Settings
-from incident_center.delivery.dispatch import reached
 from incident_center.delivery.outcome import Outcome
-from incident_center.delivery.providers import StaffChannel, check_settings, staff_entry
+from incident_center.delivery.providers import check_settings
+from incident_center.delivery.team import StaffChannel, reached, staff_entry
 
 
 def channel(name: str, group: str = "") -> StaffChannel:

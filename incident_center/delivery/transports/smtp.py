@@ -12,37 +12,17 @@ import socket
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from incident_center.delivery.letters import wire_address
 from incident_center.delivery.outcome import Letter, Outcome, scrub
+from incident_center.delivery.transports.smtp_server import SmtpServer
 
-DOT_TIMEOUT = 600.0
-COMMAND_TIMEOUT = 60.0  # RFC 5321 asks for 300 s; a relay that needs more than 60 is rested
-CONNECT_TIMEOUT = 15.0
 # RFC 3463: bad mailbox, bad syntax, moved, null MX, disabled. Nothing else is the recipient's own fault for
 # good.
 _NOBODY_THERE = frozenset({"5.1.1", "5.1.3", "5.1.6", "5.1.10", "5.2.1"})
 _ENHANCED = re.compile(r"\b([245]\.\d{1,3}\.\d{1,3})\b")
 _QUEUED_AS = re.compile(r"(?:queued as|id=|Message accepted:)\s*<?([\w.@-]{4,100})", re.IGNORECASE)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SmtpServer:
-    """Where to hand mail in. `tls`: "implicit" (smtps), "auto" (STARTTLS where offered), "required",
-    "none"."""
-
-    host: str
-    port: int
-    user: str | None = None
-    password: str | None = field(default=None, repr=False)
-    tls: str = "auto"
-    sender: str  # the envelope's and the From line's address
-    sender_line: bytes  # the whole From line without its line end
-    helo: str = "localhost"
-    dot_timeout: float = DOT_TIMEOUT
-    command_timeout: float = COMMAND_TIMEOUT
-    connect_timeout: float = CONNECT_TIMEOUT
 
 
 class _Refused(Exception):
@@ -65,6 +45,7 @@ class SmtpConnection:
         self._tls_context = tls_context or ssl.create_default_context
         self._tls: ssl.SSLContext | None = None
         self._smtp: smtplib.SMTP | None = None
+        self._aborted = False
 
     def deliver(self, letter: Letter) -> Outcome:
         """Hands over one letter. A kept connection that the server has closed meanwhile is opened once
@@ -75,7 +56,7 @@ class SmtpConnection:
             return Outcome(state="failed", code="address", detail=str(error))
         kept = self._smtp is not None
         outcome, reached = self._try(letter, envelope)
-        if kept and not reached:
+        if kept and not reached and not self._aborted:
             outcome, _ = self._try(letter, envelope)
         return outcome
 
@@ -86,6 +67,14 @@ class SmtpConnection:
             with suppress(OSError, smtplib.SMTPException):
                 smtp.putcmd("QUIT")
             smtp.close()
+
+    def abort(self) -> None:
+        """From another thread: whoever waits for the server waits no longer, and what was sent is unknown."""
+        self._aborted = True
+        sock = self._smtp.sock if self._smtp is not None else None
+        if sock is not None:
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
 
     def _drop(self) -> None:
         smtp, self._smtp = self._smtp, None

@@ -25,7 +25,7 @@ _LOGGER = logging.getLogger("apprise")
 _url_to_dict: Any = plugins.url_to_dict  # the library has not annotated it
 # A number for drama (Ofcom) and a documentation domain (RFC 2606): nothing is ever sent to them.
 _PROBES = {Channel.SMS: "+447700900123", Channel.EMAIL: "recipient.probe@example.com"}
-_READ_TIMEOUT, _CONNECT_TIMEOUT = 30.0, 10.0
+_READ_TIMEOUT, _CONNECT_TIMEOUT = 20.0, 5.0
 _CODE = re.compile(r"error=([0-9]{3,6})\b")
 # urllib3's words for "no connection was made": nothing has left the machine.
 _NOT_CONNECTED = (
