@@ -24,7 +24,10 @@ class Page:
 
 PAGES = {
     400: Page("That request could not be read", "Go back, reload the page and try again."),
-    401: Page("Please sign in", "This page is for staff."),
+    401: Page(
+        "You are signed out",
+        "Sign in in another tab, come back and send it again: your browser has kept what you typed.",
+    ),
     403: Page("Not yours to open", "Your role does not include this page. Ask an admin if it should."),
     404: Page("Nothing here", "The address is wrong, or what stood here has gone."),
     405: Page("Not like this", "This address does not take that kind of request."),

@@ -286,7 +286,10 @@ def test_a_correction_says_what_was_wrong_and_what_is_right(
 ) -> None:
     wrong = _publish(center, incident)
     form = _composer(lead, incident, f"?corrects={wrong.id}")
-    assert lead.post(_room(incident, "/publish"), form).status_code == 422  # nothing said yet
+    unsaid = lead.post(_room(incident, "/publish"), form)
+    assert unsaid.status_code == 422
+    assert "Please answer this question" in unsaid.text
+    assert "is not known here" not in unsaid.text
     answers = {
         "answers.wrong.en": "Cards are fine.",
         "answers.wrong.de": "Karten gehen.",

@@ -139,8 +139,10 @@ def _correction(session: Session, incident: Incident, update_id: int) -> Compose
     corrected = session.get(Update, update_id)
     if corrected is None or corrected.incident_id != incident.id:
         raise NotThere(f"update {update_id}")
-    form = composer.from_words(incident.phase, correction_script(center().house), center().house.languages)
+    house = center().house
+    form = composer.from_words(incident.phase, correction_script(house), house.languages)
     form.kind, form.corrects = UpdateKind.CORRECTION, update_id
+    form.answers = {name: dict.fromkeys(house.languages, "") for name in house.library.correction.ask}
     form.next_update = "" if incident.phase in ENDING else "30"
     return form
 
