@@ -25,6 +25,12 @@ from tests.support.databases import Templates
 from tests.support.postgres import PostgresServer, new_folder
 
 MOST_WORKERS = 6  # one PostgreSQL server serves them all
+LONG = {
+    "browser",
+    "journeys",
+    "test_cli.py",
+    "test_wheel.py",
+}  # while one core waits for these, others work on
 IN_CI = os.environ.get("CI", "").lower() == "true"
 _server = pytest.StashKey[PostgresServer]()
 
@@ -61,7 +67,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out the PostgreSQL twin of tests that are marked `one_database`."""
+    """Leaves out the PostgreSQL twin of tests that are marked `one_database`; the longest stories begin first."""
+    items.sort(key=lambda item: not any(part in LONG for part in item.path.parts))
     twins = [
         item
         for item in items
