@@ -40,6 +40,7 @@ def test_every_playbook_can_be_chosen_and_says_when_to(lead: Browser, center: Ce
     for playbook in center.house.library.playbooks.values():
         assert playbook.title["en"] in page
         assert " ".join(playbook.use_when["en"].split()) in page
+    assert page.index("Payout gateway down") < page.index("Payouts slow")  # the worst first
 
 
 def test_the_playbook_ticks_its_components_and_suggests_its_impact(lead: Browser, center: Center) -> None:

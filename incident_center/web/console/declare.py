@@ -13,7 +13,7 @@ from incident_center.errors import Flaw, Refused
 from incident_center.incidents import questions
 from incident_center.incidents.inputs import Declaration
 from incident_center.incidents.verbs import declare
-from incident_center.playbooks import Playbook
+from incident_center.playbooks import IMPACTS, Playbook
 from incident_center.staff import guard
 from incident_center.states import Impact
 from incident_center.web.console.blueprint import blueprint
@@ -36,7 +36,11 @@ class DeclareForm:
 @blueprint.get("/declare")
 @guard.require("lead")
 def choose_playbook() -> ResponseReturnValue:
-    return render_template("console/choose.html", playbooks=list(center().house.library.playbooks.values()))
+    worst_first = sorted(
+        center().house.library.playbooks.values(),
+        key=lambda playbook: (-IMPACTS.index(playbook.impact), playbook.title["en"]),
+    )
+    return render_template("console/choose.html", playbooks=worst_first)
 
 
 @blueprint.get("/declare/<key>")
