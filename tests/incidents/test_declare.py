@@ -1,5 +1,6 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select
@@ -47,7 +48,7 @@ def test_the_same_form_sent_twice_declares_once(database: Database, house: House
         assert session.scalar(select(func.count()).select_from(Incident)) == 1
 
 
-def _refused(session: Session, house: House, now: datetime, **parts: object) -> set[tuple[str, str]]:
+def _refused(session: Session, house: House, now: datetime, **parts: Any) -> set[tuple[str, str]]:
     with pytest.raises(Refused) as refused:
         declare(
             session,
@@ -55,7 +56,7 @@ def _refused(session: Session, house: House, now: datetime, **parts: object) -> 
             declaration=replace(declaration(session, now=now), **parts),
             by=LEAD,
             now=now,
-        )  # type: ignore[arg-type]  # odd on purpose
+        )
     return codes(refused)
 
 
