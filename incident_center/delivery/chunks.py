@@ -33,7 +33,7 @@ from incident_center.delivery.retry import RESEND_UNKNOWN_AFTER
 from incident_center.delivery.sql import changed, insert_ignoring, share_locked, skip_locked
 from incident_center.house import House
 from incident_center.models import Chunk, Delivery, Fanout, Subscriber
-from incident_center.states import Channel, ChunkState
+from incident_center.states import Channel, ChunkState, DeliveryState
 
 _COLUMNS = (
     Chunk.id,
@@ -137,7 +137,8 @@ def settle(
         accept_late(session, results, now=now)
         return None
     tried = [result for result in results if result.was_tried]
-    insert_ignoring(session, Delivery, [_row(result, now=now) for result in tried])
+    if insert_ignoring(session, Delivery, [_row(result, now=now) for result in tried]) != len(tried):
+        _settle_queued(session, tried, now=now)
     worth = [result for result in tried if worth_an_attempt_row(result)]
     if worth:
         keep_attempts(session, _delivery_ids(session, batch.update_id, worth), worth, now=now)
@@ -250,6 +251,21 @@ def _row(result: Result, *, now: datetime) -> dict[str, Any]:
         "created_at": due.since,
         **columns_of(result, now=now),
     }
+
+
+def _settle_queued(session: Session, results: Sequence[Result], *, now: datetime) -> None:
+    """People for whom a row was queued while they were on the wire: they have had it, so it is settled."""
+    for result in results:
+        session.execute(
+            update(Delivery)
+            .where(
+                Delivery.update_id == result.due.update_id,
+                Delivery.subscriber_id == result.due.subscriber_id,
+                Delivery.state == DeliveryState.DUE,
+            )
+            .values(fence=Delivery.fence + 1, **columns_of(result, now=now))
+            .execution_options(synchronize_session=False)
+        )
 
 
 def _delivery_ids(session: Session, update_id: int, results: Sequence[Result]) -> dict[int, int]:

@@ -74,15 +74,14 @@ class Engine:
         now = self._clock()
         if not self._dispatch.ready(channel, now):
             return False
-        limit = 1 if self._dispatch.probing(channel, now) else BATCH[channel]
         with self._database.reading() as session:
             waits, open_chunks = (
                 rows.anything_waits(session, channel, now=now),
                 chunks.any_open(session, channel),
             )
-        if waits and self._send_rows(channel, limit):
+        if waits and self._send_rows(channel):
             return True
-        return open_chunks and self._send_bulk(channel, limit)
+        return open_chunks and self._send_bulk(channel)
 
     def halt(self) -> None:
         """From another thread: nothing more goes on the wire; what is on it is waited for and settled."""
@@ -98,10 +97,14 @@ class Engine:
         self._keeper.stop()
         self._providers.close()
 
-    def _send_rows(self, channel: Channel, limit: int) -> bool:
+    def _limit(self, channel: Channel) -> int:
+        """A provider that has just rested gets one letter before it gets fifty."""
+        return 1 if self._dispatch.probing(channel, self._clock()) else BATCH[channel]
+
+    def _send_rows(self, channel: Channel) -> bool:
         with self._database.transaction() as session:
             batch, found = rows.claim(
-                session, channel=channel, owner=self._owner, now=self._clock(), limit=limit
+                session, channel=channel, owner=self._owner, now=self._clock(), limit=self._limit(channel)
             )
             self._mailer.load(session, {due.update_id for due in batch.people}, channel)
         if not batch.people:
@@ -114,19 +117,19 @@ class Engine:
         self._tell_of_poison(results)
         return True
 
-    def _send_bulk(self, channel: Channel, limit: int) -> bool:
+    def _send_bulk(self, channel: Channel) -> bool:
         with self._database.transaction() as session:
             batch, found = chunks.claim(
-                session, channel=channel, owner=self._owner, now=self._clock(), limit=limit
+                session, channel=channel, owner=self._owner, now=self._clock(), limit=self._limit(channel)
             )
             if batch is not None:
                 self._mailer.load(session, {batch.update_id}, channel)
         end = time.monotonic() + BULK_SECONDS
         while batch is not None:
-            batch = self._send_batch(batch, limit, end=end)
+            batch = self._send_batch(batch, end=end)
         return found
 
-    def _send_batch(self, batch: chunks.ChunkBatch, limit: int, *, end: float) -> chunks.ChunkBatch | None:
+    def _send_batch(self, batch: chunks.ChunkBatch, *, end: float) -> chunks.ChunkBatch | None:
         ids, fences = [batch.chunk_id], [batch.fence]
         keep = lambda session, until: renew(session, Chunk, ids, fences, until=until)  # noqa: E731
         with self._keeper.hold(keep) as lease:
@@ -141,7 +144,7 @@ class Engine:
                 results=results,
                 owner=self._owner,
                 now=self._clock(),
-                limit=limit,
+                limit=self._limit(batch.channel),
                 go_on=well and time.monotonic() < end,
             )
             if following is not None:

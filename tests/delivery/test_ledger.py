@@ -112,6 +112,29 @@ def test_outcomes_and_the_next_batch_are_one_transaction(post: Post) -> None:
         assert session.scalar(select(Chunk.state)) is ChunkState.DONE
 
 
+def test_a_row_that_was_queued_while_its_reader_was_on_the_wire_is_settled_with_them(
+    post: Post, smtp: Mailhost
+) -> None:
+    update_id = some_readers(post, 1)
+    batch = claimed(post)
+    with post.database.transaction() as session:
+        session.add(
+            Delivery(
+                update_id=update_id,
+                incident_id=batch.people[0].incident_id,
+                subscriber_id=batch.people[0].subscriber_id,
+                channel=Channel.EMAIL,
+                state=DeliveryState.DUE,
+                not_before=post.clock(),
+                at=post.clock(),
+                created_at=post.clock(),
+            )
+        )
+    settle(post, batch)
+    post.work()
+    assert (post.row().state, post.row().not_before, smtp.mails) == (DeliveryState.ACCEPTED, None, [])
+
+
 def test_a_batch_whose_worker_is_slow_but_alive_keeps_its_lease(post: Post, clock: Clock) -> None:
     some_readers(post)
     batch = claimed(post)

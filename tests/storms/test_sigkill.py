@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,29 @@ def test_killed_workers_miss_nobody_and_repeat_only_what_is_flagged(
     database.dispose()
     # Otherwise nobody was ever killed with people on the wire, and this has tested nothing.
     assert flagged > 0
+
+
+def test_workers_side_by_side_write_to_everybody_once(
+    database_url: str, house: House, tmp_path: Path
+) -> None:
+    database = Database(database_url)
+    with database.transaction() as session:
+        for number in range(BY_EMAIL):
+            a_subscriber(session, email=f"reader-{number}@example.com")
+        for number in range(BY_SMS):
+            a_subscriber(session, phone=f"+4915112340{number:03}")
+    with mailhost() as smtp, sms_gateway() as gateway, ThreadPoolExecutor() as threads:
+        storms = [Storm(database_url, tmp_path, smtp, gateway) for _ in range(3)]
+        for _ in range(max(1, ROUNDS // 4)):
+            storms[0].forget()
+            with database.transaction() as session:
+                update_id = publish(session, house, now=clock.now()).id
+            for running in [threads.submit(storm.run) for storm in storms]:
+                running.result()
+            assert check(storms[0], database, update_id) == 0
+        for storm in storms:
+            storm.close()
+    database.dispose()
 
 
 def one_round(storm: Storm, database: Database, house: House, chance: random.Random) -> int:
