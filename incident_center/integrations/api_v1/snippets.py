@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from flask import Response, jsonify, request
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from incident_center import clock
-from incident_center.delivery.composer import render
 from incident_center.errors import Flaw, Refused
 from incident_center.house import House
 from incident_center.incidents import questions
-from incident_center.incidents.rules import ENDING, is_overdue
+from incident_center.incidents import snippets as speak
+from incident_center.incidents.rules import ENDING
 from incident_center.integrations.api_v1 import answers
 from incident_center.integrations.api_v1.api import Answered, api, center, roles
 from incident_center.integrations.api_v1.bodies import SnippetsQuery, UnlessSeenHeader
 from incident_center.integrations.api_v1.callers import VIEWER
 from incident_center.integrations.api_v1.document import errors
-from incident_center.models import Incident
-from incident_center.playbooks import normalise_sms
-from incident_center.states import ComponentStatus, Medium
+from incident_center.states import Medium
 
-TOLD_AFTER_THE_END = timedelta(hours=2)
 _TAG: list[Any] = [{"name": "snippets"}]
 
 
@@ -41,57 +37,28 @@ def snippets(header: UnlessSeenHeader, query: SnippetsQuery) -> Answered:  # noq
     house, now = center().house, clock.now()
     if query.language not in house.languages:
         raise Refused(Flaw("language", "unknown", f"We write in: {', '.join(house.languages)}."))
+    channel = Medium(query.channel)
     with center().database.reading() as session:
         items = [
-            snippet
-            for row in _to_tell_of(session, now=now)
-            if (snippet := _snippet(session, house, row, query, now=now)) is not None
+            _item(session, house, situation, channel, query.language, now=now)
+            for situation in speak.situations(session, now=now)
         ]
-        quiet = None if items else _without_updates(session, house, query)
-    items.sort(key=lambda item: (item.phase not in ENDING, item.as_of), reverse=True)
-    return _unless_seen(_answer(query, items, quiet, now=now))
+        quiet = None if items else speak.quiet(session)
+    said = quiet.snippet(house, channel=channel, language=query.language).text if quiet else ""
+    return _unless_seen(_answer(query, items, quiet.state if quiet else None, said, now=now))
 
 
-def _without_updates(session: Session, house: House, query: SnippetsQuery) -> tuple[str, str]:
-    """State and text where no update speaks. "All is well" is said only when it is: an incident that was declared
-    a minute ago has no words yet, and an agent must not deny it."""
-    components = questions.components(session)
-    unwell = {row.status for row in components} - {
-        ComponentStatus.OPERATIONAL,
-        ComponentStatus.UNDER_MAINTENANCE,
-    }
-    worked_on = [row for row in components if row.status is ComponentStatus.UNDER_MAINTENANCE]
-    calm = "maintenance" if worked_on else "all_well"
-    state = "checking" if unwell or questions.open_incidents(session) else calm
-    names = (row.names.get(query.language) or row.names.get("en") or row.key for row in worked_on)
-    text = house.catalogue.say(
-        query.language,
-        f"snippet.{state}.{query.channel}",
-        company=house.company,
-        components=", ".join(names),
-        status_url=house.settings.public_url,
-    )
-    return state, normalise_sms(text) if query.channel == "sms" else text
-
-
-def _to_tell_of(session: Session, *, now: datetime) -> list[Incident]:
-    """Open ones, and those that have just ended: callers go on asking what became of their payout."""
-    ended = select(Incident).where(
-        Incident.phase.in_(ENDING), Incident.version > 0, Incident.resolved_at > now - TOLD_AFTER_THE_END
-    )
-    return [*questions.open_incidents(session, public=True), *session.scalars(ended)]
-
-
-def _snippet(
-    session: Session, house: House, row: Incident, query: SnippetsQuery, *, now: datetime
-) -> answers.SnippetOut | None:
-    update = questions.latest_update(session, row.id)
-    if update is None:
-        return None
-    medium = Medium(query.channel)
-    wording = questions.wording(session, update.id, medium=medium, language=query.language)
-    said = render(house, wording, zone=house.zone, now_at=now)
-    due = update.next_update_by
+def _item(
+    session: Session,
+    house: House,
+    situation: speak.Situation,
+    channel: Medium,
+    language: str,
+    *,
+    now: datetime,
+) -> answers.SnippetOut:
+    row, update, promise = situation.incident, situation.update, situation.promise
+    said = speak.snippet(session, house=house, update=update, channel=channel, language=language, now=now)
     return answers.SnippetOut(
         incident_id=row.id,
         ref=row.ref,
@@ -101,8 +68,8 @@ def _snippet(
         subject=said.subject,
         text=said.text,
         as_of=update.published_at,
-        next_update_by=due,
-        late=due is not None and is_overdue(due, now=now),
+        next_update_by=update.next_update_by,
+        late=promise is not None and promise.state == questions.OVERDUE,
         url=house.incident_url(row.id),
     )
 
@@ -110,12 +77,14 @@ def _snippet(
 def _answer(
     query: SnippetsQuery,
     items: list[answers.SnippetOut],
-    quiet: tuple[str, str] | None,
+    quiet_state: str | None,
+    quiet_text: str,
     *,
     now: datetime,
 ) -> answers.SnippetsOut:
     over = all(item.phase in ENDING for item in items)
-    state, text = quiet or ("resolved" if over else "incident", "\n\n".join(item.text for item in items))
+    state = quiet_state or ("resolved" if over else "incident")
+    text = quiet_text or "\n\n".join(item.text for item in items)
     promised = [item.next_update_by for item in items if item.next_update_by is not None]
     return answers.SnippetsOut(
         channel=query.channel,

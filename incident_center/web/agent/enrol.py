@@ -17,6 +17,7 @@ from incident_center.staff import guard
 from incident_center.states import Channel, SubscriberState
 from incident_center.web.agent.blueprint import blueprint
 from incident_center.web.context import center, limiter
+from incident_center.web.numbers import row_numbers
 from incident_center.web.say import label
 
 
@@ -104,7 +105,7 @@ def _read() -> EnrolForm:
         name=typed.get("name", ""),
         form=typed.get("form", ""),
         everything=typed.get("scope", "all") == "all",
-        component_ids={int(value) for value in typed.getlist("components") if value.isdecimal()},
+        component_ids=row_numbers(typed.getlist("components")),
     )
 
 

@@ -4,10 +4,12 @@ from flask import make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from incident_center import clock
+from incident_center.incidents.questions import OVERDUE
+from incident_center.incidents.snippets import CHANNELS
 from incident_center.staff import guard
 from incident_center.web.agent.blueprint import blueprint
 from incident_center.web.agent.phrases import find_phrases
-from incident_center.web.agent.snippets import CHANNELS, current_words
+from incident_center.web.agent.snippets import current_words
 from incident_center.web.context import center
 
 
@@ -35,7 +37,10 @@ def news() -> ResponseReturnValue:
     seen = request.args.get("seen", "")
     with center().database.reading() as session:
         words = current_words(session, house=center().house, now=clock.now())
-        late = any(s.promise is not None and s.promise.state == "overdue" for s in words.situations)
+        late = any(
+            told.situation.promise is not None and told.situation.promise.state == OVERDUE
+            for told in words.situations
+        )
         response = make_response(
             render_template(
                 "agent/_news.html", seen=seen, words=words, stale=seen != words.version, late=late
