@@ -11,6 +11,7 @@ from incident_center.web import (
     headers,
     health,
     mailbox,
+    numbers,
     public,
     say,
     subscriber,
@@ -21,6 +22,7 @@ from incident_center.web.context import csrf, limiter
 
 def install(app: Flask) -> None:
     """Shields, headers, error pages and every blueprint. Each room of pages adds its own line at the end."""
+    numbers.install(app)
     Htmx(app)
     csrf.init_app(app)
     limiter.init_app(app)

@@ -8,6 +8,7 @@ from incident_center.incidents import questions
 from incident_center.web import public_cards
 from incident_center.web.context import center
 from incident_center.web.language import page_language, remember, template_words
+from incident_center.web.numbers import row_number
 from incident_center.web.subscriber_forms import channels_offered
 
 blueprint = Blueprint("public", __name__)
@@ -61,7 +62,7 @@ def incident(incident_id: int) -> Response:
 def history() -> Response:
     """All incidents, in pages, and how the house has kept its promises."""
     house, language, now = center().house, page_language(), clock.now()
-    before = request.args.get("before", type=int)
+    before = request.args.get("before", type=row_number)
     with center().database.reading() as session:
         found = public_cards.past(
             session,

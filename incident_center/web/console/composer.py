@@ -15,6 +15,7 @@ from incident_center.models import Component, Draft
 from incident_center.playbooks import Words, words_problems
 from incident_center.states import ComponentStatus, Phase, UpdateKind
 from incident_center.web.local_times import read_next_update
+from incident_center.web.numbers import row_number, row_numbers
 from incident_center.web.say import label, language_name
 
 LISTS = ("known", "unknown", "doing", "you_can")
@@ -111,18 +112,18 @@ def from_browser(
             lang: {name: typed.get(f"words.{lang}.{name}", "").replace("\r\n", "\n") for name in FIELDS}
             for lang in languages
         },
-        corrects=typed.get("corrects", type=int),
+        corrects=typed.get("corrects", type=row_number),
         answers={
             name: {lang: typed.get(f"answers.{name}.{lang}", "") for lang in languages} for name in asked
         },
-        confirmed={int(value) for value in typed.getlist("confirmed") if value.isdecimal()},
+        confirmed=row_numbers(typed.getlist("confirmed")),
         status={key: value for key in keys if (value := typed.get(f"status.{key}", ""))},
         next_update=typed.get("next_update", "")[:8],
         next_at=typed.get("next_at", "")[:8],
         fold=typed.get("fold", ""),
-        seen_version=typed.get("seen_version", 0, type=int),
-        draft_id=typed.get("draft_id", type=int),
-        draft_version=typed.get("draft_version", type=int),
+        seen_version=typed.get("seen_version", 0, type=row_number),
+        draft_id=typed.get("draft_id", type=row_number),
+        draft_version=typed.get("draft_version", type=row_number),
     )
 
 

@@ -19,6 +19,7 @@ from incident_center.states import Impact
 from incident_center.web.console.blueprint import blueprint
 from incident_center.web.context import center
 from incident_center.web.local_times import fold_choices, local_text, read_local
+from incident_center.web.numbers import row_numbers
 
 
 @dataclass
@@ -85,7 +86,7 @@ def _read(playbook: Playbook) -> DeclareForm:
         impact=typed.get("impact", ""),
         started_at=typed.get("started_at", ""),
         fold=typed.get("fold", ""),
-        component_ids={int(value) for value in typed.getlist("components") if value.isdecimal()},
+        component_ids=row_numbers(typed.getlist("components")),
         form_key=typed.get("form_key", "")[:64],
         answers={
             name: {lang: typed.get(f"answers.{name}.{lang}", "") for lang in center().house.languages}

@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session
 
 from incident_center import clock
 from incident_center.delivery import questions as delivery
-from incident_center.delivery.composer import PageText, render_page
+from incident_center.delivery.composer import render_page
 from incident_center.delivery.questions import Progress
+from incident_center.delivery.texts import PageText
 from incident_center.errors import Flaw, NotThere
 from incident_center.incidents import questions
 from incident_center.incidents.preview import Preview, preview
@@ -35,6 +36,7 @@ from incident_center.web.console.blueprint import blueprint
 from incident_center.web.console.composer import MINUTES, ComposerForm
 from incident_center.web.context import center
 from incident_center.web.local_times import fold_choices
+from incident_center.web.numbers import row_number
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ def start_form(session: Session, incident: Incident) -> ComposerForm | None:
     """What the composer opens with: what was asked for, else the open draft, else the likely next words."""
     if not guard.may("lead"):
         return None
-    draft, corrects = open_draft(session, incident.id), request.args.get("corrects", type=int)
+    draft, corrects = open_draft(session, incident.id), request.args.get("corrects", type=row_number)
     wanted = request.args.get("phase", "")
     if corrects is not None:
         form = _correction(session, incident, corrects)
