@@ -8,12 +8,12 @@ the reader's own (greeting, links). Rendering fills those. Pure as to the databa
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from html import escape
-from typing import Any, Protocol
+from typing import Any
 
 from incident_center.delivery.templating import html_template, text_template
+from incident_center.delivery.texts import FrozenLike, FrozenWording, PageText, Reader, Rendered
 from incident_center.house import House
 from incident_center.playbooks import (
     LATE,
@@ -45,59 +45,6 @@ COLOURS = {
     Phase.RESOLVED: "#1c7c3f",
     Phase.POSTMORTEM: "#1c7c3f",
 }
-
-
-class FrozenLike(Protocol):
-    """A FrozenWording or a row of models.Wording."""
-
-    @property
-    def language(self) -> str: ...
-    @property
-    def content(self) -> dict[str, Any]: ...
-    @property
-    def values(self) -> dict[str, str]: ...
-    @property
-    def published_at(self) -> datetime: ...
-
-
-@dataclass(frozen=True)
-class FrozenWording:
-    """What is stored as models.Wording; `content` and `values` are JSON as described there."""
-
-    medium: Medium
-    language: str
-    content: dict[str, Any]
-    values: dict[str, str]
-    published_at: datetime
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reader:
-    """The parts of a message that are the reader's own."""
-
-    language: str
-    name: str | None = None
-    form: str | None = None
-    manage_url: str
-    unsubscribe_url: str
-
-
-@dataclass(frozen=True)
-class Rendered:
-    """A finished text; `subject` and `html` only where the medium has them."""
-
-    subject: str | None
-    text: str
-    html: str | None
-
-
-@dataclass(frozen=True)
-class PageText:
-    subject: str
-    known: list[str]
-    unknown: list[str]
-    doing: list[str]
-    you_can: list[str]
 
 
 def freeze(

@@ -17,7 +17,7 @@ from incident_center.db import Database
 from incident_center.delivery import chunks, fanout, postbox, rows
 from incident_center.delivery.dispatch import Dispatch
 from incident_center.delivery.leases import LeaseKeeper
-from incident_center.delivery.ledger import BATCH, Due, Result, renew
+from incident_center.delivery.ledger import BATCH, Due, Result, renewal
 from incident_center.delivery.mailer import Mailer
 from incident_center.delivery.providers import Providers, build_providers
 from incident_center.delivery.rules import Try
@@ -109,7 +109,7 @@ class Engine:
             self._mailer.load(session, {due.update_id for due in batch.people}, channel)
         if not batch.people:
             return found
-        keep = lambda session, until: renew(session, Delivery, batch.ids, batch.fences, until=until)  # noqa: E731
+        keep = renewal(Delivery, batch.ids, batch.fences)
         with self._keeper.hold(keep) as lease:
             results = self._dispatch.send(channel, batch.people, lease.is_ours)
         with self._database.transaction() as session:
@@ -130,8 +130,7 @@ class Engine:
         return found
 
     def _send_batch(self, batch: chunks.ChunkBatch, *, end: float) -> chunks.ChunkBatch | None:
-        ids, fences = [batch.chunk_id], [batch.fence]
-        keep = lambda session, until: renew(session, Chunk, ids, fences, until=until)  # noqa: E731
+        keep = renewal(Chunk, [batch.chunk_id], [batch.fence])
         with self._keeper.hold(keep) as lease:
             results = self._dispatch.send(batch.channel, batch.people, lease.is_ours)
         ready = bool(self._dispatch.ready(batch.channel, self._clock()))
@@ -155,7 +154,7 @@ class Engine:
     def _send_single(self, single: postbox.Single) -> None:
         tries: list[Try] = []
         poison: str | None = None
-        keep = lambda session, until: renew(session, Message, [single.id], [single.fence], until=until)  # noqa: E731
+        keep = renewal(Message, [single.id], [single.fence])
         with self._keeper.hold(keep) as lease:
             if single.kind is MessageKind.STAFF:
                 tries = self._dispatch.tell_staff(single)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -257,3 +257,8 @@ def renew(
             values["not_before"] = until  # rows are found again by it when their worker is lost
         kept += changed(session, update(table).where(table.id == row_id, table.fence == fence).values(values))
     return kept == len(ids)
+
+
+def renewal(table: Any, ids: Sequence[int], fences: Sequence[int]) -> Callable[[Session, datetime], bool]:
+    """`renew` for these rows, as the lease keeper calls it."""
+    return lambda session, until: renew(session, table, ids, fences, until=until)

@@ -18,8 +18,9 @@ from urllib.parse import urlsplit
 
 import idna
 
-from incident_center.delivery.composer import READER, FrozenLike, times_said
+from incident_center.delivery.composer import READER, times_said
 from incident_center.delivery.messages import one_click
+from incident_center.delivery.texts import FrozenLike
 from incident_center.playbooks import Parts, Slot, fill, from_json, normalise_sms
 from incident_center.playbooks import render as render_parts
 

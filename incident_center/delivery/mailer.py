@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from incident_center.delivery.composer import Reader, reader_values
+from incident_center.delivery.composer import reader_values
 from incident_center.delivery.ledger import Due
 from incident_center.delivery.letters import (
     PreparedEmail,
@@ -27,6 +27,7 @@ from incident_center.delivery.letters import (
 from incident_center.delivery.links import manage_url, unsubscribe_url
 from incident_center.delivery.outcome import Letter
 from incident_center.delivery.postbox import Single
+from incident_center.delivery.texts import Reader
 from incident_center.house import House
 from incident_center.models import Wording
 from incident_center.playbooks import find_zone

@@ -6,7 +6,8 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from incident_center.delivery.composer import FrozenWording, PageText, freeze, render, render_page
+from incident_center.delivery.composer import freeze, render, render_page
+from incident_center.delivery.texts import FrozenWording, PageText
 from incident_center.errors import Flaw
 from incident_center.house import House
 from incident_center.incidents.inputs import Publication

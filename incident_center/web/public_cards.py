@@ -6,7 +6,8 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from incident_center.delivery.composer import PageText, render_page
+from incident_center.delivery.composer import render_page
+from incident_center.delivery.texts import PageText
 from incident_center.house import House
 from incident_center.incidents import questions, rules
 from incident_center.incidents.questions import PromiseView

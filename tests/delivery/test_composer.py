@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from incident_center.delivery.composer import FrozenWording, Reader, freeze, render, render_page
+from incident_center.delivery.composer import freeze, render, render_page
 from incident_center.delivery.letters import (
     PreparedEmail,
     PreparedSms,
@@ -24,6 +24,7 @@ from incident_center.delivery.letters import (
     raw_email,
     wire_address,
 )
+from incident_center.delivery.texts import FrozenWording, Reader
 from incident_center.house import House
 from incident_center.playbooks import PlaceholderError, Words, count_sms
 from incident_center.states import Medium, Phase, UpdateKind
@@ -180,7 +181,8 @@ def test_the_last_update_promises_nothing(house: House) -> None:
     for key in made:
         if key[0] is not Medium.PAGE:
             assert "Next update" not in render(house, made[key], zone="Europe/Berlin").text
-    assert render(house, made[Medium.EMAIL, "en"], zone="Europe/Berlin").text.splitlines()[2] == "Over"
+    state = render(house, made[Medium.EMAIL, "en"], zone="Europe/Berlin").text.splitlines()[2]
+    assert state == house.catalogue.say("en", "message.phase.resolved")
 
 
 def test_a_correction_says_that_it_is_one_and_of_what(house: House) -> None:
@@ -193,7 +195,7 @@ def test_a_correction_says_that_it_is_one_and_of_what(house: House) -> None:
 
 def test_a_holding_update_says_that_there_is_no_news(house: House) -> None:
     said = render(house, frozen(house, kind=UpdateKind.HOLDING)[Medium.EMAIL, "en"], zone="Europe/London")
-    assert said.text.splitlines()[2] == "No news yet, we are still on it"
+    assert said.text.splitlines()[2] == house.catalogue.say("en", "message.kind.holding")
 
 
 def test_a_page_has_the_facts_as_lists_and_a_date_when_it_is_read_another_day(house: House) -> None:
