@@ -84,7 +84,11 @@ class StaffStore(UserDatastore):
 def install(app: Flask, center: Center) -> None:
     """Sign-in at /sign-in, sign-out by POST to /sign-out; registration and reset by e-mail are off."""
     app.config.from_mapping(_settings(center))
-    security = Security(app, StaffStore(center))
+    security: Any = Security(app, StaffStore(center))  # what follows is not annotated
+    # Pages only: a sign-in by JSON would answer with a token that opens every page, in an address too, and that
+    # neither a sign-out nor time ends. Programs have tokens of their own (staff.tokens).
+    security.want_json(lambda _request: False)
+    app.login_manager.request_loader(lambda _request: None)  # type: ignore[attr-defined]  # set by Security()
     app.extensions["incident_center_security"] = security
 
 
