@@ -129,7 +129,8 @@ def _accept(
     )
     if was is not SubscriberState.CONFIRMED:
         letters.send_welcome(session, house=house, person=person, now=now)
-        fanout.queue_current_status(session, subscriber=person, now=now)
+    # Also after a move: the other channel's chunks may have gone past them already.
+    fanout.queue_current_status(session, subscriber=person, now=now)
 
 
 def _take_address(session: Session, person: Subscriber, contact: Contact, *, now: datetime) -> None:

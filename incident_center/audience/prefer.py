@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 from incident_center.audience import confirmations, people
 from incident_center.audience.requests import Preferences, read_contact, read_preferences
 from incident_center.audience.subscribe import Subscribed
+from incident_center.delivery import fanout
 from incident_center.errors import Flaw, Refused
 from incident_center.house import House
 from incident_center.models import Subscriber
@@ -23,7 +24,8 @@ def change_preferences(
     by: str,
     now: datetime,
 ) -> Subscriber:
-    """Components, language, zone, name and form of address. Refuses with the codes of requests.py; NotThere."""
+    """Components, language, zone, name and form of address. Whoever an open incident concerns only from now on
+    gets its current status at once. Refuses with the codes of requests.py; NotThere."""
     person = people.subscriber(session, subscriber_id, lock=True)
     wanted = read_preferences(session, house=house, wanted=preferences)
     before = people.preferences_of(session, person)
@@ -31,6 +33,7 @@ def change_preferences(
     if not changed:
         return person
     people.put_preferences(session, person, wanted, now=now)
+    fanout.queue_current_status(session, subscriber=person, now=now)
     audit.record(
         session,
         by=by,

@@ -9,10 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import exists, func, or_, select, update
+from sqlalchemy import and_, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from incident_center.delivery.people import ENDED_PHASES, audience, concerned, unresolved, without_row
+from incident_center.delivery.people import (
+    ENDED_PHASES,
+    audience,
+    concerned,
+    told_of,
+    unresolved,
+    without_row,
+)
 from incident_center.delivery.sql import changed, insert_all, insert_ignoring, skip_locked
 from incident_center.models import Chunk, Delivery, Fanout, Incident, Subscriber, Update
 from incident_center.states import Channel, ChunkState, DeliveryState, FanoutState, SubscriberState
@@ -57,28 +64,35 @@ def _supersede_older(session: Session, newer: Update) -> None:
 def queue_current_status(session: Session, *, subscriber: Subscriber, now: datetime) -> None:
     """Where things stand, for somebody who has joined or changed channel or components in mid-incident.
 
-    One row due now for each unresolved incident that concerns them, unless they have had its latest update
-    or are being written to at this moment. Call it in the transaction that makes them part of the audience.
+    One row due now for each unresolved incident that concerns them, and for each that has just ended and of
+    which they have been told; unless they have had its latest update or are being written to at this moment.
+    Call it in the transaction that makes them part of the audience.
     """
     session.flush()
     if subscriber.state is not SubscriberState.CONFIRMED:
         return
     latest = (
         select(func.max(Update.id).label("update_id"), Update.incident_id)
-        .join(Incident, Incident.id == Update.incident_id)
-        .where(unresolved())
         .group_by(Update.incident_id)
         .subquery()
     )
+    going_out = exists(
+        select(Fanout.id).where(
+            Fanout.update_id == latest.c.update_id, Fanout.state.in_(LIVE), Fanout.expires_at > now
+        )
+    )
     wanted = session.execute(
-        select(latest.c.update_id, latest.c.incident_id).where(
+        select(latest.c.update_id, latest.c.incident_id)
+        .join(Incident, Incident.id == latest.c.incident_id)
+        .where(
+            or_(unresolved(), and_(going_out, told_of(latest.c.incident_id, subscriber.id))),
             select(Subscriber.id)
             .where(
                 Subscriber.id == subscriber.id,
                 concerned(latest.c.incident_id),
                 without_row(latest.c.update_id),
             )
-            .exists()
+            .exists(),
         )
     ).all()
     rows = [

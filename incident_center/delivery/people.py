@@ -39,14 +39,18 @@ def concerned(incident_id: Any) -> ColumnElement[bool]:
             SubscriberComponent.subscriber_id == Subscriber.id, IncidentComponent.incident_id == incident_id
         )
     )
-    told = exists(
+    return or_(Subscriber.all_components, component, told_of(incident_id, Subscriber.id))
+
+
+def told_of(incident_id: Any, subscriber_id: Any) -> ColumnElement[bool]:
+    """Whether somebody has, or may have, been written to about the incident."""
+    return exists(
         select(Delivery.id).where(
-            Delivery.subscriber_id == Subscriber.id,
+            Delivery.subscriber_id == subscriber_id,
             Delivery.incident_id == incident_id,
             Delivery.state.in_(ON_THE_WIRE),
         )
     )
-    return or_(Subscriber.all_components, component, told)
 
 
 def audience(incident_id: Any, channel: Channel | None = None) -> ColumnElement[bool]:
