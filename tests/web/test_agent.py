@@ -113,7 +113,7 @@ def test_words_on_screen_stay_until_the_agent_takes_the_newer_ones(
     assert "These words are out of date" in stale
     assert "data-stale" in stale
     assert "hx-trigger" not in stale  # old is old: nothing more to ask
-    assert "Cause found" not in stale  # the words themselves are not swapped away
+    assert "We have found the cause" not in stale  # the words themselves are not swapped away
     assert "We have found the cause" in text_of(agent.get("/agent/").text)
 
 

@@ -206,7 +206,7 @@ def test_the_second_update_of_a_phase_goes_on_from_the_first(
     assert _composer(lead, incident)["words.en.subject"] == ["Edited: {scope}"]
     script = _composer(lead, incident, "?phase=investigating&words=script")
     assert script["words.en.subject"] == ["Delayed: {scope}"]
-    assert "Cause found" in _composer(lead, incident, "?phase=identified")["words.en.subject"][0]
+    assert "Still delayed" in _composer(lead, incident, "?phase=identified")["words.en.subject"][0]
 
 
 def test_after_a_holding_update_the_lead_goes_on_from_their_own_words(
