@@ -169,7 +169,7 @@ def test_a_mended_typo_is_shown_mended(
     freezer.move_to(NOW + 2 * MINUTE)
     said = text_of(read(visitor, f"/i/{incident.id}"))
     assert "(mended)" in said
-    assert "A typing error was mended at 2:01 pm CET." in said
+    assert "We fixed a typing error at 2:01 pm CET." in said
 
 
 def test_nothing_is_shown_before_it_is_published(visitor: FlaskClient, center: Center) -> None:
@@ -236,9 +236,15 @@ def test_the_history_goes_back_in_pages(visitor: FlaskClient, center: Center) ->
 @pytest.mark.parametrize(
     ("statuses", "said"),
     [
-        ([ComponentStatus.MAJOR_OUTAGE, ComponentStatus.MAJOR_OUTAGE], "Payouts are not going through"),
-        ([ComponentStatus.MAJOR_OUTAGE, ComponentStatus.OPERATIONAL], "Some payouts are not going through"),
-        ([ComponentStatus.PARTIAL_OUTAGE], "Some payouts are not going through"),
+        (
+            [ComponentStatus.MAJOR_OUTAGE, ComponentStatus.MAJOR_OUTAGE],
+            "Payouts are not going through at the moment",
+        ),
+        (
+            [ComponentStatus.MAJOR_OUTAGE, ComponentStatus.OPERATIONAL],
+            "Some payouts are not going through at the moment",
+        ),
+        ([ComponentStatus.PARTIAL_OUTAGE], "Some payouts are not going through at the moment"),
         ([ComponentStatus.DEGRADED_PERFORMANCE], "Payouts are slower than usual"),
         (
             [ComponentStatus.DEGRADED_PERFORMANCE, ComponentStatus.OPERATIONAL],
