@@ -134,10 +134,13 @@ def _refuse_flush(session: Session, *_: object) -> None:
 
 
 def _engine(url: str, *, echo: bool) -> Engine:
+    """Errors name no parameters: those are customers' addresses, and a traceback ends up in a log."""
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
-        return create_engine(parsed, echo=echo, pool_pre_ping=True, pool_size=10, max_overflow=10)
-    engine = create_engine(parsed, echo=echo, connect_args={"timeout": BUSY_SECONDS})
+        return create_engine(
+            parsed, echo=echo, hide_parameters=True, pool_pre_ping=True, pool_size=10, max_overflow=10
+        )
+    engine = create_engine(parsed, echo=echo, hide_parameters=True, connect_args={"timeout": BUSY_SECONDS})
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine

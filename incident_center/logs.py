@@ -5,6 +5,9 @@ Paths are logged as their rule ("/m/<token>"), because a path may carry a custom
 
 import logging
 import sys
+import traceback
+from collections.abc import Iterator
+from typing import Any
 
 import structlog
 
@@ -17,10 +20,26 @@ def configure_logging(*, quiet: bool = False) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
+            structlog.processors.ExceptionRenderer(_without_words),
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
+
+
+def _without_words(exc_info: Any) -> str:
+    return "\n".join(_places(exc_info[1]))
+
+
+def _places(error: BaseException | None) -> Iterator[str]:
+    """The error and what led to it, by kind and place. Its words stay out: a database's repeat a customer's address,
+    a parser's the text that it could not read."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield type(error).__name__
+        for frame, line in traceback.walk_tb(error.__traceback__):
+            yield f"  {frame.f_code.co_filename}:{line} in {frame.f_code.co_name}"
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

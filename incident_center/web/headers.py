@@ -6,12 +6,13 @@ from functools import cache
 from pathlib import Path
 
 import structlog
-from flask import Flask, Response, g, request, url_for
+from flask import Flask, Response, g, request, session, url_for
 
 POLICY = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'self'; form-action 'self'; "
     "frame-ancestors 'none'"
 )
+_FILES = {"static", "health.htmx"}
 _STATIC = Path(__file__).parent / "static"
 _log = structlog.get_logger()
 
@@ -37,6 +38,7 @@ def install(app: Flask) -> None:
         if request.endpoint == "static" and "v" in request.args:
             headers["Cache-Control"] = "public, max-age=31536000, immutable"
         headers.setdefault("Cache-Control", "no-store")  # a page that may be kept says so itself
+        _keep_sessions_apart(response)
         return response
 
     @app.after_request
@@ -48,6 +50,14 @@ def install(app: Flask) -> None:
         return response
 
     app.add_template_global(asset)
+
+
+def _keep_sessions_apart(response: Response) -> None:
+    """A changed session's cookie goes out with the answer, and a shared cache would hand it to the next visitor."""
+    if request.endpoint in _FILES:
+        session.modified = False  # asking who is signed in has marked it; a file tells a session nothing
+    elif session.modified:
+        response.headers["Cache-Control"] = "no-store"
 
 
 def asset(name: str) -> str:

@@ -1,13 +1,20 @@
 """What somebody with bad intentions tries at the doors, and gets nowhere with."""
 
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import text
 
 from incident_center.center import Center
+from incident_center.logs import configure_logging
 from incident_center.staff.accounts import add_staff
+from incident_center.web.context import center as the_center
 from incident_center.web.context import place_of
 from tests.web.browser import forms_of
 
@@ -98,3 +105,83 @@ def test_another_way_of_typing_the_address_brings_no_more_tries(client: FlaskCli
 )
 def test_a_place_is_a_line_and_not_one_of_its_addresses(address: str, place: str) -> None:
     assert place_of(address) == place
+
+
+def test_a_public_page_that_renews_somebodys_session_is_kept_by_no_cache(
+    client: FlaskClient, lead: str
+) -> None:
+    typed = {"email": lead, "password": PASSWORD, "csrf_token": _token(client), "remember": "y"}
+    client.post("/sign-in", data=typed)
+    client.delete_cookie(
+        "incident_center"
+    )  # the browser was closed; "keep me signed in" brings a new session
+    renewing = client.get("/")
+    assert "incident_center=" in renewing.headers["Set-Cookie"]
+    assert renewing.headers["Cache-Control"] == "no-store"
+    assert "public" in client.get("/").headers["Cache-Control"]
+
+
+def test_files_that_caches_keep_for_a_year_carry_nobodys_session(client: FlaskClient) -> None:
+    page = client.get("/sign-in").text  # begins a session
+    address = next(part for part in page.split('"') if part.startswith("/static/console.css?v="))
+    for path in (address, "/static/lib/htmx.min.js"):
+        with client.get(path) as answer:
+            assert "public" in answer.headers["Cache-Control"]
+            assert "Set-Cookie" not in answer.headers
+
+
+@contextmanager
+def _listening(app: Flask) -> Iterator[None]:
+    """Everything that is logged goes to standard error, as it does where the product runs; tests are quiet."""
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+    handler = logging.StreamHandler(sys.stderr)
+    logging.getLogger().addHandler(handler)
+    app.logger.addHandler(handler)
+    configure_logging()
+    yield
+    configure_logging(quiet=True)
+    logging.getLogger().removeHandler(handler)
+    app.logger.removeHandler(handler)
+
+
+def test_a_bug_is_logged_with_its_places_and_neither_the_key_in_the_address_nor_its_words(
+    app: Flask, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(token: str) -> str:
+        try:
+            return str(int(token))
+        except ValueError as error:
+            raise RuntimeError("no mail for olivia@example.com") from error
+
+    app.add_url_rule("/test/<token>", view_func=broken)
+    with _listening(app):
+        assert app.test_client().get("/test/very-secret-key").status_code == 500
+    said = capsys.readouterr().err
+    assert "test_attacks.py" in said
+    assert "RuntimeError" in said
+    assert "ValueError" in said
+    assert '"rule": "/test/<token>"' in said
+    assert "very-secret-key" not in said
+    assert "olivia" not in said
+
+
+def test_a_database_error_is_logged_without_the_address_that_it_was_about(
+    app: Flask, capsys: pytest.CaptureFixture[str]
+) -> None:
+    statement = text(
+        "INSERT INTO suppressions (channel, address_hash, reason, at)"
+        " VALUES ('email', :hash, 'stop', '2026-11-20 12:00:00+00:00')"
+    )
+
+    @app.get("/test/twice")
+    def twice() -> str:
+        with the_center().database.transaction() as session:
+            for _ in range(2):
+                session.execute(statement, {"hash": "olivia@example.com"})
+        return ""
+
+    with _listening(app):
+        assert app.test_client().get("/test/twice").status_code == 500
+    said = capsys.readouterr().err
+    assert "IntegrityError" in said
+    assert "olivia" not in said
