@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import and_, exists, func, or_, select, update
 from sqlalchemy.orm import Session
@@ -71,30 +72,6 @@ def queue_current_status(session: Session, *, subscriber: Subscriber, now: datet
     session.flush()
     if subscriber.state is not SubscriberState.CONFIRMED:
         return
-    latest = (
-        select(func.max(Update.id).label("update_id"), Update.incident_id)
-        .group_by(Update.incident_id)
-        .subquery()
-    )
-    going_out = exists(
-        select(Fanout.id).where(
-            Fanout.update_id == latest.c.update_id, Fanout.state.in_(LIVE), Fanout.expires_at > now
-        )
-    )
-    wanted = session.execute(
-        select(latest.c.update_id, latest.c.incident_id)
-        .join(Incident, Incident.id == latest.c.incident_id)
-        .where(
-            or_(unresolved(), and_(going_out, told_of(latest.c.incident_id, subscriber.id))),
-            select(Subscriber.id)
-            .where(
-                Subscriber.id == subscriber.id,
-                concerned(latest.c.incident_id),
-                without_row(latest.c.update_id),
-            )
-            .exists(),
-        )
-    ).all()
     rows = [
         {
             "update_id": update_id,
@@ -109,10 +86,38 @@ def queue_current_status(session: Session, *, subscriber: Subscriber, now: datet
             "at": now,
             "created_at": now,
         }
-        for update_id, incident_id in wanted
+        for update_id, incident_id in _current(session, subscriber, now=now)
         if not _on_the_wire(session, update_id=update_id, subscriber_id=subscriber.id)
     ]
     insert_ignoring(session, Delivery, rows)
+
+
+def _current(session: Session, subscriber: Subscriber, *, now: datetime) -> Sequence[Any]:
+    """(update id, incident id) of what somebody should have heard and has not."""
+    latest = (
+        select(func.max(Update.id).label("update_id"), Update.incident_id)
+        .group_by(Update.incident_id)
+        .subquery()
+    )
+    going_out = exists(
+        select(Fanout.id).where(
+            Fanout.update_id == latest.c.update_id, Fanout.state.in_(LIVE), Fanout.expires_at > now
+        )
+    )
+    return session.execute(
+        select(latest.c.update_id, latest.c.incident_id)
+        .join(Incident, Incident.id == latest.c.incident_id)
+        .where(
+            or_(unresolved(), and_(going_out, told_of(latest.c.incident_id, subscriber.id))),
+            select(Subscriber.id)
+            .where(
+                Subscriber.id == subscriber.id,
+                concerned(latest.c.incident_id),
+                without_row(latest.c.update_id),
+            )
+            .exists(),
+        )
+    ).all()
 
 
 def _on_the_wire(session: Session, *, update_id: int, subscriber_id: int) -> bool:
