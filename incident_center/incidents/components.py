@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 
 from incident_center.errors import Flaw, NotThere, Refused
 from incident_center.house import House
-from incident_center.models import Component, ComponentChange, Incident, Update
+from incident_center.incidents.rules import ENDING, worst
+from incident_center.models import Component, ComponentChange, Incident, IncidentComponent, Update
 from incident_center.staff import audit
 from incident_center.states import ComponentStatus
 
@@ -43,6 +44,26 @@ def apply(
             by=update.published_by,
             now=now,
         )
+
+
+def suggested(session: Session, *, incident: Incident, status: ComponentStatus) -> dict[int, ComponentStatus]:
+    """What a script's status means for the incident's components: component id -> its new status.
+
+    Left out are those that would look better than now while another incident that customers know of still
+    concerns them: the end of one outage must not declare the other one over.
+    """
+    held = set(
+        session.scalars(
+            select(IncidentComponent.component_id)
+            .join(Incident, Incident.id == IncidentComponent.incident_id)
+            .where(Incident.id != incident.id, Incident.version > 0, Incident.phase.not_in(ENDING))
+        )
+    )
+    return {
+        component.id: status
+        for component in incident.components
+        if component.id not in held or worst([component.status, status]) is status
+    }
 
 
 def set_component_status(

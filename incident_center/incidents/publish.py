@@ -16,7 +16,7 @@ from incident_center.errors import Conflict, Flaw, NotThere, Refused
 from incident_center.house import House
 from incident_center.incidents import components
 from incident_center.incidents.inputs import Answers, Publication
-from incident_center.incidents.rules import ENDING, next_update_flaw, phase_flaw, settled
+from incident_center.incidents.rules import ENDING, as_spoken, next_update_flaw, phase_flaw, settled
 from incident_center.incidents.scripts import (
     allowed_names,
     answer_flaws,
@@ -59,7 +59,7 @@ def publish_update(
         session,
         incident=incident,
         update=published,
-        wanted=_wanted_status(house, incident, publication),
+        wanted=_wanted_status(session, house, incident, publication),
         now=now,
     )
     open_fanout(session, update=published, now=now)
@@ -191,7 +191,7 @@ def _insert(
         answers={name: dict(texts) for name, texts in publication.answers.items()},
         script_changes=changes_against_script(base_script(house, incident, publication), publication.words),
         confirmed=confirmed,
-        next_update_by=publication.next_update_by,
+        next_update_by=publication.next_update_by and as_spoken(publication.next_update_by, now=now),
         published_at=now,
         published_by=by,
     )
@@ -282,7 +282,9 @@ def _settle_and_promise(session: Session, incident: Incident, published: Update)
     session.flush()
 
 
-def _wanted_status(house: House, incident: Incident, publication: Publication) -> dict[int, ComponentStatus]:
+def _wanted_status(
+    session: Session, house: House, incident: Incident, publication: Publication
+) -> dict[int, ComponentStatus]:
     if publication.component_status is not None:
         return dict(publication.component_status)
     if publication.kind is not UpdateKind.UPDATE:
@@ -290,7 +292,7 @@ def _wanted_status(house: House, incident: Incident, publication: Publication) -
     script = phase_script(house, incident, publication.phase)
     if script is None or script.component_status is None:
         return {}
-    return {component.id: ComponentStatus(script.component_status) for component in incident.components}
+    return components.suggested(session, incident=incident, status=ComponentStatus(script.component_status))
 
 
 def _iso(moment: datetime | None) -> str | None:

@@ -101,7 +101,14 @@ def settled(due_at: datetime, *, at: datetime, ends: bool) -> PromiseState:
 
 
 def is_overdue(due_at: datetime, *, now: datetime) -> bool:
-    return now >= due_at + GRACE
+    """True once the minute in which it was promised is over."""
+    return now >= due_at.replace(second=0, microsecond=0) + GRACE
+
+
+def as_spoken(next_update_by: datetime, *, now: datetime) -> datetime:
+    """The promise as customers hear it: "by 15:00" for 15:00:40 too. Only a promise of seconds stays as it is."""
+    minute = next_update_by.replace(second=0, microsecond=0)
+    return minute if minute > now else next_update_by
 
 
 def to_the_minute(moment: datetime) -> datetime:

@@ -11,6 +11,7 @@ from incident_center.incidents.rules import (
     ENDING,
     FARTHEST,
     GRACE,
+    as_spoken,
     holding_due,
     is_overdue,
     next_phases,
@@ -91,6 +92,14 @@ def test_a_promise_is_kept_until_its_minute_is_over() -> None:
     assert settled(NOON, at=NOON + GRACE, ends=False) is PromiseState.LATE
     assert settled(NOON, at=NOON - timedelta(minutes=5), ends=True) is PromiseState.CLOSED
     assert settled(NOON, at=NOON + timedelta(hours=1), ends=True) is PromiseState.LATE
+
+
+def test_customers_read_minutes_so_seconds_buy_no_time() -> None:
+    due = NOON + timedelta(seconds=40)
+    assert as_spoken(due, now=NOON - timedelta(minutes=20)) == NOON
+    assert as_spoken(due, now=NOON + timedelta(seconds=10)) == due
+    assert not is_overdue(due, now=NOON + timedelta(seconds=59))
+    assert is_overdue(due, now=NOON + timedelta(minutes=1))
 
 
 @given(due=moments, offset=st.timedeltas(min_value=timedelta(days=-2), max_value=timedelta(days=2)))

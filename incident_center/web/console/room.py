@@ -15,7 +15,7 @@ from incident_center.delivery.composer import render_page
 from incident_center.delivery.questions import Progress
 from incident_center.delivery.texts import PageText
 from incident_center.errors import Flaw, NotThere
-from incident_center.incidents import questions
+from incident_center.incidents import components, questions
 from incident_center.incidents.preview import Preview, preview
 from incident_center.incidents.questions import PromiseView
 from incident_center.incidents.rules import ENDING, next_phases
@@ -163,7 +163,10 @@ def _from_script(session: Session, incident: Incident, wanted: str) -> ComposerF
     if script is not None:
         form.next_update = str(script.next_update_minutes or "")
         if script.component_status:
-            form.status = {component.key: script.component_status for component in incident.components}
+            suggested = components.suggested(
+                session, incident=incident, status=ComponentStatus(script.component_status)
+            )
+            form.status = {c.key: suggested[c.id].value for c in incident.components if c.id in suggested}
     elif phase not in ENDING:
         form.next_update = "30"
     return form
