@@ -23,6 +23,7 @@ from incident_center.delivery.messages import one_click
 from incident_center.delivery.texts import FrozenLike
 from incident_center.playbooks import Parts, Slot, fill, from_json, normalise_sms
 from incident_center.playbooks import render as render_parts
+from incident_center.playbooks.parts import odd_character
 
 # "=_" cannot occur in quoted-printable text, so this can never be mistaken for content.
 _BOUNDARY = b"=_incident-center_="
@@ -64,8 +65,12 @@ def quoted(text: str) -> bytes:
 
 
 def header(name: str, value: str) -> bytes:
-    """One header line, encoded (RFC 2047) and folded where needed, with its line end. Refuses line breaks."""
-    if not value.isprintable():
+    """One header line, encoded (RFC 2047) and folded where needed, with its line end.
+
+    Raises ValueError for what could break the line. What merely cannot be seen may stand there: a pasted
+    no-break space or an emoji's joiner in a subject must not cost everybody their e-mail.
+    """
+    if odd_character(value, keep="") is not None:
         raise ValueError(f"the header {name} holds a control character")
     if value.isascii() and len(name) + len(value) < 76:
         return f"{name}: {value}\r\n".encode()
