@@ -26,6 +26,7 @@ from incident_center.delivery.transports.stock import (
     StockPlugin,
     Teller,
     UnusablePlugin,
+    option_names,
     quiet_logger,
 )
 from incident_center.states import Channel
@@ -164,8 +165,8 @@ def _mailbox(settings: Settings) -> MailboxStore:
 
 
 def _refuse_options(url: str, forbidden: frozenset[str]) -> None:
-    for option in _options(urlsplit(url)):
-        if option.lstrip("+-:") in forbidden:
+    for option in (*_options(urlsplit(url)), *option_names(url)):
+        if option.strip().lstrip("+-:") in forbidden:
             raise UnusablePlugin(f"must not carry the option “{option}”; delivery decides that itself")
 
 

@@ -60,6 +60,19 @@ def test_options_that_lose_or_multiply_messages_are_refused_by_name(settings: Se
 
 
 @pytest.mark.parametrize(
+    "hidden",
+    ["?x=1;optional=yes", "?x=1#&optional=yes", "?%20optional=yes", "?%6fptional=yes", "?+optional=yes"],
+)
+def test_an_option_that_only_the_library_would_see_is_refused_too(settings: Settings, hidden: str) -> None:
+    for found in (
+        problems(settings, sms=GOOD_SMS + hidden),
+        problems(settings, staff=f"json://127.0.0.1{hidden}"),
+    ):
+        (problem,) = found
+        assert "optional”" in problem
+
+
+@pytest.mark.parametrize(
     ("kind", "url", "words"),
     [
         ("email", "mailto://user:s3cr3t@example.com", "write smtp://"),

@@ -57,6 +57,15 @@ def quiet_logger() -> None:
         _LOGGER.addHandler(logging.NullHandler())
 
 
+def option_names(url: str) -> list[str]:
+    """The options of a URL as the library reads them: it also parts them at semicolons and reads on behind a #.
+
+    Empty for a URL that the library does not know.
+    """
+    parsed: dict[str, Any] = _url_to_dict(url) or {}
+    return [str(name).lower() for name in parsed.get("qsd") or {}]
+
+
 @contextmanager
 def _listening() -> Iterator[None]:
     """DEBUG for one call, so that its capture sees the reply code; at other times the records are not even
