@@ -20,6 +20,7 @@ GOOD = {
     "INCIDENT_CENTER_SECRET_KEY": "k" * 48,
     "INCIDENT_CENTER_PUBLIC_URL": "https://status.example.com",
     "INCIDENT_CENTER_COMPANY": "Example Pay",
+    "INCIDENT_CENTER_EMAIL_URLS": "smtp://127.0.0.1:9?from=status@example.com",
 }
 
 
@@ -122,13 +123,15 @@ def _free_port() -> int:
 def _healthy(port: int, within: float) -> bool:
     until = time.monotonic() + within
     while time.monotonic() < until:
+        connection = HTTPConnection("127.0.0.1", port, timeout=2)
         try:
-            connection = HTTPConnection("127.0.0.1", port, timeout=2)
             connection.request("GET", "/healthz")
             if connection.getresponse().status == 200:
                 return True
         except OSError:
             time.sleep(0.1)
+        finally:
+            connection.close()
     return False
 
 

@@ -59,3 +59,12 @@ def test_a_component_of_such_a_number_is_not_ticked(
     answer = lead.post("/console/declare/payouts-slow", typed, {"components": number})
     assert answer.status_code == 422
     assert "at least one component" in answer.text
+
+
+@pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
+def test_a_number_that_is_too_large_is_not_there_whatever_the_method(
+    client: FlaskClient, method: str
+) -> None:
+    answer = client.open("/api/v1/subscribers/10000000000001", method=method)
+    assert answer.status_code == 401  # it is an address; who may see what is there is asked first
+    assert client.open(f"/api/v1/subscribers/{'9' * 5000}", method=method).status_code == 404
