@@ -10,7 +10,7 @@ from incident_center.db import Database
 from incident_center.models import Delivery, Message, Subscriber, Suppression
 from incident_center.states import MessageKind
 from tests.api.door import Door, fields, problem
-from tests.builders import mai
+from tests.builders import a_subscriber, mai
 
 OLIVIA = {
     "channel": "email",
@@ -152,6 +152,30 @@ def test_stop_in_either_language_ends_sms(gateway: Door, database: Database, tex
     with database.reading() as session:
         assert session.get_one(Subscriber, person).state == "unsubscribed"
         assert session.scalar(select(func.count()).select_from(Suppression)) == 1
+
+
+@pytest.mark.parametrize("sender", ["12125550123", "0012125550123", "+1 (212) 555-0123"])
+def test_stop_is_heard_however_the_gateway_writes_the_number(
+    gateway: Door, database: Database, sender: str
+) -> None:
+    with database.transaction() as session:
+        person = mai(session).id
+    assert text_in(gateway, "STOP", sender)["action"] == "stop"
+    with database.reading() as session:
+        assert session.get_one(Subscriber, person).state == "unsubscribed"
+
+
+def test_stop_is_heard_from_a_number_that_our_tables_do_not_know(gateway: Door, database: Database) -> None:
+    with database.transaction() as session:
+        person = a_subscriber(session, phone="+447700900123").id  # taken when the tables were others
+    assert text_in(gateway, "STOP", "+447700900123")["action"] == "stop"
+    with database.reading() as session:
+        assert session.get_one(Subscriber, person).state == "unsubscribed"
+
+
+@pytest.mark.parametrize("sender", ["12345", "+49", "+4915112345678,+4915112345679", "", "0900 123"])
+def test_what_is_no_number_at_all_is_refused(gateway: Door, sender: str) -> None:
+    assert set(fields(gateway.post("/inbound/sms", {"from": sender, "text": "STOP"}))) == {"from"}
 
 
 def test_stop_from_a_stranger_is_remembered(gateway: Door, database: Database) -> None:

@@ -28,6 +28,8 @@ from incident_center.playbooks import Catalogue, normalise_sms
 
 STOP, START, HELP, NONE = "stop", "start", "help", "none"
 _TAG: list[Any] = [{"name": "inbound"}]
+_BETWEEN_DIGITS = re.compile(r"[\s()./+-]+")
+_E164 = re.compile(r"[1-9][0-9]{6,14}")
 _NOT_A_LETTER = re.compile(r"[\W_]+")
 
 
@@ -96,7 +98,12 @@ def _word(text: str) -> str:
 
 
 def _phone(house: House, sender: str) -> str:
+    """The sender as E.164. Many gateways leave the plus out; and a network that carried the text knows better than
+    our tables which numbers exist: whoever says STOP is not asked for another number."""
     try:
         return parse_phone(sender, region_of(house.zone))
     except Refused as refused:
-        raise Refused(*(Flaw("from", f.code, f.message) for f in refused.flaws)) from refused
+        digits = _BETWEEN_DIGITS.sub("", sender).removeprefix("00")
+        if not _E164.fullmatch(digits):
+            raise Refused(*(Flaw("from", f.code, f.message) for f in refused.flaws)) from refused
+        return f"+{digits}"
