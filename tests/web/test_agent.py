@@ -235,6 +235,22 @@ def test_by_e_mail_the_caller_gets_a_link_and_no_code_is_asked_for(agent: Browse
         assert session.scalars(select(Subscriber.channel)).one() is Channel.EMAIL
 
 
+@pytest.mark.parametrize(
+    ("channel", "address", "said"),
+    [
+        ("sms", "", "The mobile number is missing"),
+        ("sms", "+49 900 1234567", "The mobile number is a number that costs extra"),
+        ("email", "a@x.example,b@x.example", "The e-mail address holds several addresses"),
+    ],
+)
+def test_a_refused_address_is_spoken_of_in_plain_words(
+    agent: Browser, channel: str, address: str, said: str
+) -> None:
+    answer = agent.post("/agent/enrol", CALLER | {"channel": channel, "address": address})
+    assert answer.status_code == 422
+    assert said in text_of(answer.text)
+
+
 def test_a_refused_enrolment_keeps_what_was_typed(agent: Browser, center: Center) -> None:
     typed = CALLER | {
         "address": "a@b@c",

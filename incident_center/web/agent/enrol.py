@@ -20,6 +20,8 @@ from incident_center.web.context import center, limiter
 from incident_center.web.numbers import row_numbers
 from incident_center.web.say import label
 
+_FIELDS = {"phone": "The mobile number", "email": "The e-mail address", "zone": "The time zone"}
+
 
 @dataclass
 class EnrolForm:
@@ -128,8 +130,13 @@ def _page(session: Session, form: EnrolForm, *flaws: Flaw) -> str:
         form=form,
         components=questions.components(session),
         zones=sorted(zone for zone in available_timezones() if "/" in zone and not zone.startswith("Etc/")),
-        flaws=[Flaw(f.field, f.code, f"{label(f.field)} {f.message}.".replace("..", ".")) for f in flaws],
+        flaws=[Flaw(f.field, f.code, f"{_named(f.field)} {f.message}.".replace("..", ".")) for f in flaws],
     )
+
+
+def _named(field: str) -> str:
+    """What a sentence about a field begins with; "phone" is a number here, not the words for the phone."""
+    return _FIELDS.get(field) or label(field)
 
 
 def _confirmation_page(session: Session, confirmation_id: int, *flaws: Flaw) -> str:
