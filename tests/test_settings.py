@@ -1,12 +1,15 @@
 """Settings: every refusal names its setting, secrets stay unseen, the environment wins over the file."""
 
 import os
+import traceback
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from incident_center.center import build_center
 from incident_center.config import (
     NAMES,
     PREFIX,
@@ -153,6 +156,17 @@ def test_secrets_do_not_show_when_settings_are_printed() -> None:
 def test_a_refusal_does_not_repeat_a_secret() -> None:
     for changes in ({"SECRET_KEY": "hunter2"}, {"DATABASE_URL": "mysql://u:hunter2@db"}):
         assert "hunter2" not in str(refusal(**changes))
+
+
+@pytest.mark.parametrize("password", ["p@ss:hunter2", "p:a@ss:hunter2/x"])
+def test_an_unreadable_database_address_is_refused_without_its_password(
+    settings: Settings, password: str
+) -> None:
+    with pytest.raises(SettingsError) as refused:
+        build_center(replace(settings, database_url=f"postgresql://ic:{password}@db/ic"))
+    told = "".join(traceback.format_exception(refused.value))
+    assert "%40" in told
+    assert "hunter2" not in told
 
 
 def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
