@@ -89,6 +89,12 @@ def _address(settings: Settings) -> Iterator[Finding]:
         )
     else:
         yield Finding(Level.OK, f"Links in messages lead to {settings.public_url}.")
+        if not settings.trusted_proxies:
+            yield Finding(
+                Level.WARNING,
+                "To our limits all visitors look like one, the proxy: a few of them lock everybody out.",
+                "Set INCIDENT_CENTER_TRUSTED_PROXIES to the number of proxies in front (mostly 1).",
+            )
 
 
 def _is_this_machine(host: str) -> bool:

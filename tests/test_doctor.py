@@ -51,7 +51,12 @@ def installed(center: Center, right_now: datetime, tmp_path: Path) -> Settings:
     _stamp(center.database, schema.latest(center.settings.migrations_dir) or "")
     mailbox = ("demo-mailbox://",)
     return replace(
-        center.settings, playbooks_dir=few, email_urls=mailbox, sms_urls=mailbox, staff_urls=mailbox
+        center.settings,
+        playbooks_dir=few,
+        email_urls=mailbox,
+        sms_urls=mailbox,
+        staff_urls=mailbox,
+        trusted_proxies=1,
     )
 
 
@@ -145,6 +150,7 @@ def test_workers_of_two_machines_on_sqlite_are_a_problem(
         (lambda s: replace(s, public_url="http://status.example.com"), "without encryption", Level.WARNING),
         (lambda s: replace(s, public_url="https://127.0.0.1"), "only this machine", Level.WARNING),
         (lambda s: replace(s, public_url="https://localhost"), "only this machine", Level.WARNING),
+        (lambda s: replace(s, trusted_proxies=0), "all visitors look like one", Level.WARNING),
         (lambda s: replace(s, email_urls=()), "chose e-mail are not written to", Level.WARNING),
         (lambda s: replace(s, sms_urls=()), "chose SMS are not written to", Level.WARNING),
         (lambda s: replace(s, staff_urls=()), "Nobody is reminded", Level.WARNING),
