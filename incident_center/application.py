@@ -41,6 +41,9 @@ def build_app(settings: Settings | None = None, *, center: Center | None = None)
 
 def _flask_settings(settings: Settings) -> dict[str, object]:
     return {
+        # The demo has no secrets from whoever sits here, but a web page elsewhere must not read it under a name
+        # of its own that it leads to this machine (DNS rebinding).
+        "TRUSTED_HOSTS": ["127.0.0.1", "localhost"] if settings.demo else None,
         "SECRET_KEY": settings.secret_key,
         "TESTING": settings.testing,
         "MAX_CONTENT_LENGTH": MAX_BODY_BYTES,

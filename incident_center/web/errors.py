@@ -8,7 +8,7 @@ from flask import Flask, Response, make_response, render_template, request
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, SecurityError
 
 from incident_center.errors import Conflict, Flaw, NotThere, Refused
 
@@ -45,6 +45,7 @@ PAGES = {
 
 def install(app: Flask) -> None:
     app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(SecurityError, _other_host)
     app.register_error_handler(CSRFError, _csrf)
     app.register_error_handler(NotThere, lambda _error: answer(404))
     app.register_error_handler(Conflict, lambda error: answer(409, detail=str(error)))
@@ -85,6 +86,11 @@ def _http(error: HTTPException) -> Response:
         if name.lower() in {"allow", "retry-after", "www-authenticate"}:
             response.headers[name] = value
     return response
+
+
+def _other_host(_: SecurityError) -> Response:
+    """Asked for under a name that is not ours: no addresses can be made for it, so there is no page to show."""
+    return Response("This address does not belong to us.\n", 400, mimetype="text/plain")
 
 
 def _csrf(_: CSRFError) -> Response:

@@ -4,6 +4,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
@@ -11,7 +12,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import text
 
+from incident_center import create_app
 from incident_center.center import Center
+from incident_center.config import Settings
 from incident_center.logs import configure_logging
 from incident_center.staff.accounts import add_staff
 from incident_center.web.context import center as the_center
@@ -128,6 +131,14 @@ def test_files_that_caches_keep_for_a_year_carry_nobodys_session(client: FlaskCl
         with client.get(path) as answer:
             assert "public" in answer.headers["Cache-Control"]
             assert "Set-Cookie" not in answer.headers
+
+
+def test_the_demo_answers_to_no_name_but_this_machines(center: Center, settings: Settings) -> None:
+    demo = create_app(center=replace(center, settings=replace(settings, demo=True))).test_client()
+    assert demo.get("/mailbox", headers={"Host": "127.0.0.1:8080"}).status_code == 200
+    rebound = demo.get("/mailbox", headers={"Host": "evil.example:8080"})
+    assert rebound.status_code == 400
+    assert "mailbox" not in rebound.text
 
 
 @contextmanager
