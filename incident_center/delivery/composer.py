@@ -89,8 +89,9 @@ def render(
     A date is said where a time is not on the day of `now_at` (the moment of publication by default).
     Without a reader the greeting is neutral and the personal links are shown as `…/m/…`, as in a preview.
     """
-    values = times_said(wording, zone=zone, now=now_at) | reader_values(house, wording.language, reader)
     content = wording.content
+    times = times_said(wording, zone=zone, now=now_at, short=bool(content.get("sms")))
+    values = times | reader_values(house, wording.language, reader)
     subject, html = content.get("subject"), content.get("html")
     text = render_parts(from_json(content["text"]), values)
     escaped = {name: escape(value) for name, value in values.items()}
@@ -112,11 +113,17 @@ def render_page(house: House, wording: FrozenLike, *, zone: str, now: datetime |
     return PageText(subject, said("known"), said("unknown"), said("doing"), said("you_can"))
 
 
-def times_said(wording: FrozenLike, *, zone: str, now: datetime | None = None) -> dict[str, str]:
-    """The values of the time slots for everybody in `zone`."""
+def times_said(
+    wording: FrozenLike, *, zone: str, now: datetime | None = None, short: bool = False
+) -> dict[str, str]:
+    """The values of the time slots for everybody in `zone`; `short` ones for an SMS."""
     return {
         name: say_time(
-            datetime.fromisoformat(iso), language=wording.language, zone=zone, now=now or wording.published_at
+            datetime.fromisoformat(iso),
+            language=wording.language,
+            zone=zone,
+            now=now or wording.published_at,
+            short=short,
         )
         for name, iso in wording.values.items()
     }

@@ -186,7 +186,8 @@ class PreparedSms:
     """One wording for everybody in one time zone who reads it by SMS."""
 
     def __init__(self, wording: FrozenLike, *, zone: str) -> None:
-        self._parts = fill(from_json(wording.content["text"]), times_said(wording, zone=zone))
+        times = times_said(wording, zone=zone, short=True)
+        self._parts = fill(from_json(wording.content["text"]), times)
 
     def text(self, reader: ReaderParts) -> str:
         return normalise_sms(render_parts(self._parts, reader.text()))

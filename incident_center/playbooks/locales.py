@@ -25,6 +25,8 @@ class _Entry(BaseModel):
     date: str
     date_with_year: str
     dated: str
+    short_date: str
+    short_dated: str
     zones: dict[str, str]
     names: dict[str, str] = {}
     estimates: list[str] = []
@@ -41,6 +43,8 @@ class Speech:
     date: str
     date_with_year: str
     dated: str
+    short_date: str
+    short_dated: str
     zones: dict[str, timedelta] = field(repr=False)
     names: dict[str, str] = field(repr=False)
     samples: dict[str, str] = field(repr=False)

@@ -60,27 +60,32 @@ def find_zone(name: str) -> ZoneInfo:
         raise UnknownZone(f"“{name}” is not a time zone; use a name such as Europe/Berlin") from None
 
 
-def say_time(instant: datetime, *, language: str, zone: str, now: datetime) -> str:
+def say_time(instant: datetime, *, language: str, zone: str, now: datetime, short: bool = False) -> str:
     """`instant` for a reader in `zone`: "3:00 pm CET", "15:00 Uhr (MEZ)".
 
-    The date follows when it is not today there: "9:00 am CET on Sunday, 22 November". `instant` and `now` are
-    aware. English and German stay within GSM-7. Raises UnknownZone, and ValueError for a naive time.
+    The date follows when it is not today there: "9:00 am CET on Sunday, 22 November"; `short`, for an SMS: "22 Nov,
+    9:00 am CET". `instant` and `now` are aware. English and German stay within GSM-7. Raises UnknownZone, and
+    ValueError for a naive time.
     """
     if instant.tzinfo is None or now.tzinfo is None:
         raise ValueError("say_time needs aware times")
     today = now.astimezone(find_zone(zone)).date()
-    return _say(instant.astimezone(UTC), language, zone, today)
+    return _say(instant.astimezone(UTC), language, zone, today, short)
 
 
 @lru_cache(maxsize=4096)
-def _say(instant: datetime, language: str, zone: str, today: date) -> str:
+def _say(instant: datetime, language: str, zone: str, today: date, short: bool) -> str:
     """A fan-out says the same few times to everybody: kept, each costs 1 µs instead of 50."""
     local = instant.astimezone(find_zone(zone))
     words = speech(language)
     locale = _locale(language, words)
     time = format_datetime(local.replace(tzinfo=None), words.time, locale=locale)
     said = words.zoned.format(time=time, zone=_zone_name(local, words))
-    if local.date() != today:
+    if local.date() != today and short:
+        said = words.short_dated.format(
+            time=said, date=format_date(local.date(), words.short_date, locale=locale)
+        )
+    elif local.date() != today:
         pattern = words.date if abs(local.date() - today) < _NEAR else words.date_with_year
         said = words.dated.format(time=said, date=format_date(local.date(), pattern, locale=locale))
     return normalise_sms(said)

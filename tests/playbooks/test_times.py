@@ -184,3 +184,15 @@ def test_a_text_that_is_no_local_time_is_refused(text: str) -> None:
 def test_every_instant_can_be_typed_as_its_local_time(instant: datetime, zone: str) -> None:
     local = instant.astimezone(ZoneInfo(zone))
     assert resolve_local(local.replace(tzinfo=None), zone, local.fold) == instant
+
+
+def test_an_sms_says_another_day_in_few_characters() -> None:
+    evening = datetime(2026, 11, 21, 22, 50, tzinfo=UTC)
+    after_midnight = datetime(2026, 11, 21, 23, 10, tzinfo=UTC)
+    said = {
+        language: say_time(after_midnight, language=language, zone="Europe/Berlin", now=evening, short=True)
+        for language in ("en", "de")
+    }
+    assert said == {"en": "22 Nov, 12:10 am CET", "de": "22.11., 0:10 Uhr (MEZ)"}
+    same_day = say_time(evening, language="de", zone="Europe/Berlin", now=evening, short=True)
+    assert same_day == "23:50 Uhr (MEZ)"
