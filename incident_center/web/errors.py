@@ -11,8 +11,11 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, SecurityError
 
 from incident_center.errors import Conflict, Flaw, NotThere, Refused
+from incident_center.web.language import template_words
 
 RETRY_SECONDS = 5
+STAFF_PATHS = ("/console", "/agent", "/sign-in", "/sign-out", "/mailbox")
+_FOR_CUSTOMERS = {404: "not_there", 429: "trouble.too_many", 503: "trouble.away"}
 _log = structlog.get_logger()
 
 
@@ -63,7 +66,16 @@ def answer(status: int, *, detail: str = "", flaws: tuple[Flaw, ...] = ()) -> Re
     page = PAGES.get(status) or Page("That did not work", "Go back and try again.")
     if request.path.startswith("/api/"):
         return _problem(status, page, detail, flaws)
+    if not request.path.startswith(STAFF_PATHS):
+        return _for_customers(status)
     body = render_template("errors/error.html", status=status, page=page, detail=detail, flaws=flaws)
+    return make_response(body, status)
+
+
+def _for_customers(status: int) -> Response:
+    """In the reader's language, without a number and without advice for operators."""
+    words = _FOR_CUSTOMERS.get(status, "trouble.broken")
+    body = render_template("public/trouble.html", words=f"public.{words}", **template_words())
     return make_response(body, status)
 
 

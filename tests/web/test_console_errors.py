@@ -19,8 +19,16 @@ pytestmark = pytest.mark.one_database
 def test_a_page_that_is_not_there_says_so_to_people_and_to_programs(client: FlaskClient) -> None:
     page, problem = client.get("/no/such/page"), client.get("/api/no/such/call")
     assert page.status_code == problem.status_code == 404
-    assert "Nothing here" in page.text
+    assert "There is nothing here" in page.text
     assert problem.content_type == "application/problem+json"
+
+
+def test_customers_are_told_of_trouble_in_their_language_and_staff_in_theirs(app: Flask) -> None:
+    german = app.test_client().get("/no/such/page", headers={"Accept-Language": "de"})
+    assert '<html lang="de">' in german.text
+    assert "404" not in german.text
+    console = app.test_client().get("/console/no/such/page")
+    assert "Nothing here" in console.text
 
 
 def test_more_than_a_megabyte_is_refused_clearly(app: Flask) -> None:
