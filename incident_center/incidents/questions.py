@@ -88,14 +88,13 @@ def updates(session: Session, incident_id: int) -> list[Update]:
     )
 
 
-def latest_update(session: Session, incident_id: int) -> Update | None:
-    return session.scalar(
-        select(Update)
-        .where(Update.incident_id == incident_id)
-        .options(joinedload(Update.promise))
-        .order_by(Update.number.desc())
-        .limit(1)
-    )
+def latest_update(session: Session, incident_id: int, *, told: bool = False) -> Update | None:
+    """The newest one; with `told` the newest that says how things are, not a holding update or a correction."""
+    wanted = select(Update).where(Update.incident_id == incident_id)
+    if told:
+        wanted = wanted.where(Update.kind == UpdateKind.UPDATE)
+    newest = wanted.options(joinedload(Update.promise)).order_by(Update.number.desc()).limit(1)
+    return session.scalar(newest)
 
 
 def wording(session: Session, update_id: int, *, medium: Medium, language: str) -> Wording:

@@ -14,7 +14,7 @@ from incident_center.incidents.questions import PromiseView
 from incident_center.incidents.rules import ENDING
 from incident_center.models import Component, Incident, Update
 from incident_center.playbooks import normalise_sms, salutation
-from incident_center.states import ComponentStatus, Medium
+from incident_center.states import ComponentStatus, Medium, UpdateKind
 
 CHANNELS = (Medium.CHAT, Medium.PHONE, Medium.EMAIL, Medium.SMS)
 TOLD_AFTER_THE_END = timedelta(hours=2)  # callers go on asking what became of their payout
@@ -39,6 +39,7 @@ class Situation:
     update: Update
     promise: PromiseView | None
     fixed: bool
+    standing: Update | None  # under a holding update or a correction: the update whose facts still hold
 
     @property
     def over(self) -> bool:
@@ -65,6 +66,9 @@ def _situation(session: Session, incident: Incident, *, now: datetime) -> Situat
         update=update,
         promise=questions.promise_view(session, update.promise, now=now),
         fixed=bool(questions.fixes(session, [update.id])),
+        standing=None
+        if update.kind is UpdateKind.UPDATE
+        else questions.latest_update(session, incident.id, told=True),
     )
 
 

@@ -42,8 +42,8 @@ class UpdateCard:
 class IncidentCard:
     """An incident as customers know it.
 
-    `latest` is the newest update and makes the promise. `standing` is the newest one that is not a correction: it
-    tells how things are, and its subject is the headline.
+    `latest` is the newest update and makes the promise. `standing` is the newest one that is neither a correction nor
+    a holding update: it tells how things are, and its subject is the headline.
     """
 
     id: int
@@ -171,7 +171,7 @@ def _card(session: Session, house: House, incident: Incident, language: str, now
 
 
 def _incident_card(incident: Incident, updates: list[UpdateCard], language: str) -> IncidentCard:
-    standing = next((card for card in updates if card.corrects is None), updates[0])
+    standing = next((card for card in updates if card.kind is UpdateKind.UPDATE), updates[0])
     return IncidentCard(
         id=incident.id,
         ref=incident.ref,

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from incident_center.house import House
 from incident_center.incidents import snippets
 from incident_center.incidents.snippets import CHANNELS, Situation, Snippet
+from incident_center.models import Update
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class Told:
 
     situation: Situation
     snippets: list[Snippet]
+    standing: list[Snippet]  # the facts under a holding update or a correction
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,11 @@ class Words:
 
 def current_words(session: Session, *, house: House, now: datetime) -> Words:
     told = [
-        Told(situation, _snippets(session, house, situation, now))
+        Told(
+            situation,
+            _snippets(session, house, situation.update, now),
+            _snippets(session, house, situation.standing, now),
+        )
         for situation in snippets.situations(session, now=now)
     ]
     over = all(one.situation.over for one in told)
@@ -42,16 +48,16 @@ def current_words(session: Session, *, house: House, now: datetime) -> Words:
         situations=told,
         quiet=quiet,
         state=state,
-        version=_version([snippet for one in told for snippet in one.snippets] + quiet),
+        version=_version([snippet for one in told for snippet in one.snippets + one.standing] + quiet),
         as_of=max((one.situation.update.published_at for one in told), default=now),
     )
 
 
-def _snippets(session: Session, house: House, situation: Situation, now: datetime) -> list[Snippet]:
+def _snippets(session: Session, house: House, update: Update | None, now: datetime) -> list[Snippet]:
+    if update is None:
+        return []
     return [
-        snippets.snippet(
-            session, house=house, update=situation.update, channel=channel, language=language, now=now
-        )
+        snippets.snippet(session, house=house, update=update, channel=channel, language=language, now=now)
         for channel in CHANNELS
         for language in house.languages
     ]
