@@ -2,7 +2,6 @@
 
 import signal
 import sys
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,8 @@ import click
 from incident_center import clock
 from incident_center.center import Center, build_center
 from incident_center.cli_subscribers import subscribers
-from incident_center.config import SettingsError, asset_dir, load_settings
+from incident_center.cli_tokens import token
+from incident_center.config import SettingsError, asset_dir, load_settings, playbooks_folder
 from incident_center.errors import NotThere, Refused
 from incident_center.playbooks import ContentErrors, Problem, check_catalogue, check_folder
 from incident_center.states import Role
@@ -204,25 +204,6 @@ def staff_password(email: str) -> None:
 
 
 @cli.group()
-def token() -> None:
-    """Keys for programs."""
-
-
-@token.command("add")
-@click.option("--name", required=True, help="Who uses it: ops-bot.")
-@click.option("--role", required=True, type=click.Choice(["lead", "agent", "viewer", "inbound"]))
-@click.option("--days", type=click.IntRange(1, 3650), default=365, show_default=True)
-def token_add(name: str, role: str, days: int) -> None:
-    """Make a token; it is shown once."""
-    from incident_center.staff.tokens import add_token
-
-    now = clock.now()
-    with _center().database.transaction() as session:
-        plain = add_token(session, name=name, role=role, days=days, by="command line", now=now)
-    click.echo(f"token: {plain}\nexpires: {now + timedelta(days=days):%Y-%m-%d}")
-
-
-@cli.group()
 def components() -> None:
     """Payout rails and services that customers recognise."""
 
@@ -270,8 +251,11 @@ def playbooks() -> None:
 @playbooks.command("check")
 @click.argument("folder", required=False, type=click.Path(path_type=Path, exists=True, file_okay=False))
 def playbooks_check(folder: Path | None) -> None:
-    """Check playbooks, phrases and word catalogues; each problem with file and line."""
-    folder = folder or asset_dir("playbooks")
+    """Check playbooks, phrases and word catalogues; each problem with file and line.
+
+    Without FOLDER the one that INCIDENT_CENTER_PLAYBOOKS_DIR names, or the shipped one.
+    """
+    folder = folder or playbooks_folder()
     problems: list[Problem] = [*check_folder(folder)]
     problems += check_catalogue(asset_dir("templates") / "messages" / "words")
     for problem in problems:
@@ -282,6 +266,7 @@ def playbooks_check(folder: Path | None) -> None:
 
 
 cli.add_command(subscribers)
+cli.add_command(token)
 
 
 def main() -> None:

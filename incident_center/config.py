@@ -72,11 +72,20 @@ def load_settings(
     environ: Mapping[str, str] | None = None, *, dotenv: Path | None = Path(".env")
 ) -> Settings:
     """Settings from the environment over `.env`; raises SettingsError naming the first odd one."""
+    return settings_from(_given(environ, dotenv))
+
+
+def playbooks_folder() -> Path:
+    """INCIDENT_CENTER_PLAYBOOKS_DIR alone, so that playbooks can be checked where nothing else is set up."""
+    return _folder(_value(_given(None, Path(".env")), "PLAYBOOKS_DIR"))
+
+
+def _given(environ: Mapping[str, str] | None, dotenv: Path | None) -> dict[str, str]:
     values: dict[str, str] = {}
     if dotenv is not None and dotenv.is_file():
         values.update({k: v for k, v in dotenv_values(dotenv).items() if v is not None})
     values.update(os.environ if environ is None else environ)
-    return settings_from({k: v for k, v in values.items() if k.startswith(PREFIX)})
+    return {k: v for k, v in values.items() if k.startswith(PREFIX)}
 
 
 def settings_from(values: Mapping[str, str]) -> Settings:

@@ -113,6 +113,28 @@ def test_playbooks_are_checked_with_file_and_line(run: Run, tmp_path: Path) -> N
     assert re.search(r"^odd\.yaml:2: .*colour", told.stdout, re.MULTILINE)
 
 
+def test_the_folder_of_the_settings_is_the_one_that_is_checked(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "odd.yaml").write_text("title: {en: A, de: B}\ncolour: red\n", encoding="utf-8")
+    told = run("playbooks", "check", INCIDENT_CENTER_PLAYBOOKS_DIR=str(tmp_path))
+    assert (told.returncode, "colour" in told.stdout) == (1, True)
+    told = run("playbooks", "check", INCIDENT_CENTER_PLAYBOOKS_DIR=str(tmp_path / "gone"))
+    assert told.returncode == 1
+    assert "INCIDENT_CENTER_PLAYBOOKS_DIR" in told.stderr
+
+
+def test_tokens_are_listed_and_end_when_they_are_revoked(run: Run) -> None:
+    assert run("db", "upgrade").returncode == 0
+    plain = run("token", "add", "--name", "bot", "--role", "viewer").stdout
+    listed = run("token", "list").stdout
+    assert listed.split("\t")[:3] == ["1", "bot", "viewer"]
+    assert plain.split()[1] not in listed
+    assert run("token", "revoke", "1").stdout == "revoked: bot\n"
+    assert run("token", "list").stdout == ""
+    told = run("token", "revoke", "7")
+    assert told.returncode == 1
+    assert "no token 7" in told.stderr
+
+
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -58,11 +58,19 @@ def find_token(session: Session, plain: str, now: datetime) -> ApiToken | None:
     return token
 
 
+def working_tokens(session: Session, *, now: datetime) -> list[ApiToken]:
+    """Neither revoked nor expired, oldest first."""
+    wanted = select(ApiToken).where(
+        ApiToken.revoked_at.is_(None), (ApiToken.expires_at.is_(None)) | (ApiToken.expires_at > now)
+    )
+    return list(session.scalars(wanted.order_by(ApiToken.id)))
+
+
 def revoke_token(session: Session, *, token_id: int, by: str = "command line", now: datetime) -> ApiToken:
     """It stops working at once. Raises NotThere."""
     token = session.get(ApiToken, token_id)
     if token is None:
-        raise NotThere(f"token {token_id}")
+        raise NotThere(f"There is no token {token_id}; `incident-center token list` tells them.")
     if token.revoked_at is None:
         token.revoked_at = now
         audit.record(session, by=by, action="token.revoked", subject=f"token {token.id}", now=now)

@@ -18,7 +18,7 @@ LAYERS = (
     ("delivery", {"delivery"}),
     ("rooms", {"incidents", "audience", "staff", "insights"}),
     ("borders", {"web", "integrations", "worker", "doctor"}),
-    ("entrances", {"", "application", "serving", "demo", "cli", "cli_subscribers", "__main__"}),
+    ("entrances", {"", "application", "serving", "demo", "cli", "cli_subscribers", "cli_tokens", "__main__"}),
 )
 RANK = defaultdict(
     lambda: len(LAYERS) - 1, {room: rank for rank, (_, rooms) in enumerate(LAYERS) for room in rooms}
