@@ -43,16 +43,27 @@ def read_next_update(text: str, *, zone: str, fold: str, now: datetime) -> datet
         if not 1 <= int(text) <= LONGEST:
             raise Refused(Flaw(field, "range", "Give 1 to 1440 minutes."))
         return to_the_minute(now + timedelta(minutes=int(text)))
+    local = next_local(text, zone=zone, now=now)
+    if not local:
+        raise Refused(Flaw(field, "invalid", "Write the time like 15:30."))
+    return read_local(field, local, zone=zone, fold=fold)
+
+
+def next_local(text: str, *, zone: str, now: datetime) -> str:
+    """The next "15:30" with its day, "2026-11-22T15:30"; "" for what is no time of day.
+
+    Today's as long as one reading of it lies ahead: in the hour that comes twice, the second one may.
+    """
     try:
-        wanted = datetime.strptime(text, "%H:%M").time()  # noqa: DTZ007 (a time of day; the zone follows)
-    except ValueError as error:
-        raise Refused(Flaw(field, "invalid", "Write the time like 15:30.")) from error
-    here = now.astimezone(ZoneInfo(zone))
-    for day in (here.date(), here.date() + timedelta(days=1)):
-        moment = read_local(field, f"{day}T{wanted:%H:%M}", zone=zone, fold=fold)
-        if moment > now:
-            return moment
-    raise Refused(Flaw(field, "invalid", "Write the time like 15:30."))
+        wanted = datetime.strptime(text.strip(), "%H:%M").time()  # noqa: DTZ007 (a time of day; the zone follows)
+    except ValueError:
+        return ""
+    here = ZoneInfo(zone)
+    day = now.astimezone(here).date()
+    readings = [datetime.combine(day, wanted.replace(fold=fold), tzinfo=here) for fold in (0, 1)]
+    if max(reading.astimezone(UTC) for reading in readings) <= now:
+        day += timedelta(days=1)
+    return f"{day}T{wanted:%H:%M}"
 
 
 def local_text(moment: datetime, zone: str) -> str:

@@ -4,11 +4,16 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from flask import Flask
+from freezegun.api import FrozenDateTimeFactory
 from hypothesis import given
 from hypothesis import strategies as st
 
+from incident_center.center import Center
 from incident_center.errors import Refused
-from incident_center.web.local_times import fold_choices, local_text, read_local, read_next_update
+from incident_center.web.local_times import fold_choices, local_text, next_local, read_local, read_next_update
+from tests.incidents.scenes import declared
+from tests.web.browser import signed_in, text_of
 
 BERLIN = "Europe/Berlin"
 NOON = datetime(2026, 11, 20, 11, 0, 20, tzinfo=UTC)  # 12:00:20 in Berlin
@@ -96,3 +101,48 @@ def test_no_text_breaks_the_reader(text: str) -> None:
         assert read_local("started_at", text, zone=BERLIN, fold="").tzinfo is UTC
     with suppress(Refused):
         assert read_next_update(text, zone=BERLIN, fold="", now=NOON) > NOON
+
+
+@pytest.mark.parametrize(
+    ("now", "promised"),
+    [
+        (
+            datetime(2026, 3, 29, 13, tzinfo=UTC),
+            datetime(2026, 3, 30, 0, 30, tzinfo=UTC),
+        ),  # today's gap is over
+        (datetime(2026, 10, 25, 13, tzinfo=UTC), datetime(2026, 10, 26, 1, 30, tzinfo=UTC)),  # both are over
+    ],
+)
+def test_a_time_of_day_that_is_over_means_tomorrow(now: datetime, promised: datetime) -> None:
+    assert read_next_update("02:30", zone=BERLIN, fold="", now=now) == promised
+
+
+@pytest.mark.parametrize(
+    "now",
+    [datetime(2026, 10, 24, 21, tzinfo=UTC), datetime(2026, 10, 25, 0, 45, tzinfo=UTC)],
+)
+def test_a_time_that_comes_twice_tonight_is_asked_about_with_its_two_moments(now: datetime) -> None:
+    with pytest.raises(Refused) as refused:
+        read_next_update("02:30", zone=BERLIN, fold="", now=now)
+    assert [flaw.code for flaw in refused.value.flaws] == ["twice"]
+    choices = fold_choices(next_local("02:30", zone=BERLIN, now=now), BERLIN)
+    assert [fold for fold, _ in choices] == ["0", "1"]
+    second = read_next_update("02:30", zone=BERLIN, fold="1", now=now)
+    assert second == choices[1][1] == datetime(2026, 10, 25, 1, 30, tzinfo=UTC)
+
+
+def test_the_room_shows_both_moments_on_the_evening_before(
+    app: Flask, center: Center, freezer: FrozenDateTimeFactory
+) -> None:
+    evening = datetime(2026, 10, 24, 21, tzinfo=UTC)
+    freezer.move_to(evening)
+    lead = signed_in(app, "lead")
+    with center.database.transaction() as session:
+        incident = declared(session, center.house, now=evening)
+    room = f"/console/incidents/{incident.id}"
+    typed = lead.form(room, "/publish") | {"next_update": ["at"], "next_at": ["02:30"]}
+    asked = lead.post(f"{room}/publish", typed)
+    assert asked.status_code == 422
+    answered = lead.post(f"{room}/publish", lead.form_in(asked.text, "/publish") | {"fold": ["1"]})
+    assert answered.status_code == 303, text_of(answered.text)
+    assert asked.text.count('name="fold"') == 2

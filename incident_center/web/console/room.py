@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from zoneinfo import ZoneInfo
 
 from flask import render_template, request
 from flask.typing import ResponseReturnValue
@@ -35,7 +34,7 @@ from incident_center.web.console import composer
 from incident_center.web.console.blueprint import blueprint
 from incident_center.web.console.composer import MINUTES, ComposerForm
 from incident_center.web.context import center
-from incident_center.web.local_times import fold_choices
+from incident_center.web.local_times import fold_choices, next_local
 from incident_center.web.numbers import row_number
 
 
@@ -189,7 +188,7 @@ def build_desk(session: Session, incident: Incident, form: ComposerForm) -> Desk
         scripted_minutes=scripted,
         draft=open_draft(session, incident.id),
         audience=audience(session, incident),
-        folds=fold_choices(_next_local(form), house.zone) if form.next_update == "at" else [],
+        folds=_folds(form),
         corrected=session.get(Update, form.corrects) if form.corrects else None,
     )
 
@@ -200,9 +199,11 @@ def audience(session: Session, incident: Incident) -> dict[tuple[str, str], int]
     return {(str(Channel(channel)), language): n for (channel, language), n in sorted(counted.items())}
 
 
-def _next_local(form: ComposerForm) -> str:
-    today = clock.now().astimezone(ZoneInfo(center().house.zone)).date()
-    return f"{today}T{form.next_at}"
+def _folds(form: ComposerForm) -> list[tuple[str, datetime]]:
+    """The two moments of a promised time that comes twice; [] for any other."""
+    zone = center().house.zone
+    local = next_local(form.next_at, zone=zone, now=clock.now()) if form.next_update == "at" else ""
+    return fold_choices(local, zone)
 
 
 def show(session: Session, incident: Incident, form: ComposerForm, *, now: datetime) -> Shown:
