@@ -113,6 +113,10 @@ def _accept(
     was = person.state
     moved = person.address is not None and person.address != contact.address
     entry.used_at = now
+    if moved:
+        person.links_since = now.replace(
+            microsecond=0
+        )  # links carry whole seconds; the new ones must still work
     _take_address(session, person, contact, now=now)
     person.state, person.updated_at, person.ended_at = SubscriberState.CONFIRMED, now, None
     if was is not SubscriberState.CONFIRMED:
@@ -127,7 +131,7 @@ def _accept(
         detail={"channel": contact.channel.value},
         now=now,
     )
-    if was is not SubscriberState.CONFIRMED:
+    if moved or was is not SubscriberState.CONFIRMED:  # who moves needs a link that works
         letters.send_welcome(session, house=house, person=person, now=now)
     # Also after a move: the other channel's chunks may have gone past them already.
     fanout.queue_current_status(session, subscriber=person, now=now)

@@ -5,6 +5,8 @@ Unsubscribe links never expire: RFC 8058 expects them to work long after the mes
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 
 from itsdangerous import BadData, Signer, TimestampSigner
@@ -27,10 +29,23 @@ def unsubscribe_url(house: House, subscriber_id: int) -> str:
     return f"{house.settings.public_url}/u/{token}"
 
 
-def read_manage(house: House, token: str) -> int:
-    """The subscriber whom a settings link was made for. Raises NotThere for a forged or old one."""
+@dataclass(frozen=True)
+class ManageLink:
+    """Whose settings a link opens, and when it was made (to the second)."""
+
+    subscriber_id: int
+    signed_at: datetime
+
+
+def read_manage(house: House, token: str) -> ManageLink:
+    """What a settings link says. Raises NotThere for a forged or old one.
+
+    The caller holds `signed_at` against Subscriber.links_since: after a change of address the old links open nothing.
+    """
+    signer = _manage_signer(house.settings.secret_key)
     try:
-        return int(_manage_signer(house.settings.secret_key).unsign(token, max_age=MANAGE_SECONDS))
+        number, signed_at = signer.unsign(token, max_age=MANAGE_SECONDS, return_timestamp=True)
+        return ManageLink(int(number), signed_at)
     except (BadData, ValueError) as error:
         raise NotThere("no such link") from error
 

@@ -34,6 +34,7 @@ class Subscriber(Base):
     updated_at: Mapped[datetime]
     confirmed_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]  # unsubscribed, suppressed or erased
+    links_since: Mapped[datetime | None]  # settings links signed before this went to an address that was left
 
     @property
     def address(self) -> str | None:

@@ -43,7 +43,7 @@ def manage(token: str) -> Response:
 @forms_limit
 def save(token: str) -> AnyResponse:
     house = center().house
-    number = read_manage(house, token)
+    number = _whose(token)
     typed = PreferenceForm.typed(request.form, language=page_language(), zone=house.zone)
     try:
         wanted = typed.preferences()
@@ -66,7 +66,7 @@ def save(token: str) -> AnyResponse:
 def move(token: str) -> AnyResponse:
     """Ask the new address; a code is entered on the page that follows, a link is waited for here."""
     house = center().house
-    number = read_manage(house, token)
+    number = _whose(token)
     typed = AddressForm.typed(request.form)
     try:
         channel = typed.read_channel(house)
@@ -93,7 +93,7 @@ def move(token: str) -> AnyResponse:
 
 @blueprint.post("/m/<token>/leave")
 def leave(token: str) -> AnyResponse:
-    number = read_manage(center().house, token)
+    number = _whose(token)
     with center().database.transaction() as db:
         unsubscribe(db, house=center().house, subscriber_id=number, now=clock.now())
     return redirect(url_for("settings.manage", token=token), 303)
@@ -101,7 +101,7 @@ def leave(token: str) -> AnyResponse:
 
 @blueprint.post("/m/<token>/erase")
 def forget(token: str) -> AnyResponse:
-    number = read_manage(center().house, token)
+    number = _whose(token)
     with center().database.transaction() as db:
         erase(db, house=center().house, subscriber_id=number, now=clock.now())
     session.clear()
@@ -137,6 +137,16 @@ def leave_by_link(token: str) -> str:
     return render_template("subscriber/left.html", person=person)
 
 
+def _whose(token: str) -> int:
+    """The subscriber whom this link opens. Raises NotThere also for a link that went to an address they have left."""
+    link = read_manage(center().house, token)
+    with center().database.reading() as db:
+        since = people.subscriber(db, link.subscriber_id).links_since
+    if since is not None and link.signed_at < since:
+        raise NotThere("this link went to an earlier address")
+    return link.subscriber_id
+
+
 def _page(
     token: str,
     *,
@@ -145,7 +155,7 @@ def _page(
     flaws: tuple[Flaw, ...] = (),
 ) -> str:
     house = center().house
-    number = read_manage(house, token)
+    number = _whose(token)
     stands_at(url_for("settings.manage", token=token))
     with center().database.reading() as db:
         person = people.subscriber(db, number)

@@ -84,7 +84,9 @@ def test_a_new_address_counts_only_once_its_owner_has_confirmed(
         assert message.address == NEW
         confirm_by_token(session, house=house, token=token_in(message), now=now)
         assert (person.email, person.email_key) == (NEW, NEW)
-        assert [sent.kind for sent in mail(session)] == [MessageKind.CONFIRM]  # no second welcome
+        # The links that went to the old address are dead: the new one gets its own.
+        assert [sent.kind for sent in mail(session)] == [MessageKind.CONFIRM, MessageKind.WELCOME]
+        assert mail(session)[-1].address == NEW
 
 
 def test_changing_to_sms_moves_the_preferred_channel(database: Database, house: House, now: datetime) -> None:

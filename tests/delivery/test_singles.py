@@ -237,7 +237,7 @@ def test_single_emails_have_both_parts_and_only_members_can_unsubscribe(house: H
 def test_links_are_for_one_person_and_one_purpose(house: House) -> None:
     manage = links.manage_url(house, 42).rpartition("/")[2]
     unsubscribe = links.unsubscribe_url(house, 42).rpartition("/")[2]
-    assert links.read_manage(house, manage) == 42
+    assert links.read_manage(house, manage).subscriber_id == 42
     assert links.read_unsubscribe(house, unsubscribe) == 42
     with pytest.raises(NotThere):
         links.read_manage(house, unsubscribe)

@@ -327,6 +327,22 @@ def test_moving_to_a_new_address_waits_for_its_yes(visitor: FlaskClient, center:
     assert field_flaw(odd.text, "phone")
 
 
+def test_links_that_went_to_an_address_that_was_left_open_nothing(
+    visitor: FlaskClient, center: Center, freezer: FrozenDateTimeFactory
+) -> None:
+    with center.database.transaction() as session:
+        person = a_subscriber(session, email=ANNA)
+    old = path_of(manage_url(center.house, person.id))
+    send(visitor, old, f"{old}/address", channel="email", email="new@x.example")
+    freezer.tick(60)
+    send(visitor, f"/c/{token_in(sent(center)[0])}", "")
+    assert visitor.get(old).status_code == 404
+    assert visitor.post(f"{old}/erase").status_code == 404
+    assert people(center)[0].email == "new@x.example"
+    new = path_of(manage_url(center.house, person.id))
+    assert "new@x.example" in text_of(visitor.get(new).text)
+
+
 def test_moving_to_text_messages_asks_for_the_code(visitor: FlaskClient, center: Center) -> None:
     with center.database.transaction() as session:
         person = a_subscriber(session, email=ANNA)
