@@ -49,8 +49,8 @@ fix: $(READY) ## let the linter repair and format what it can
 
 migration: $(READY) ## write the migration that the models ask for: make migration m="why"
 	python -m tests.support.new_migration "$(m)"
-	ruff check --fix migrations
 	ruff format migrations
+	ruff check --fix migrations
 
 bench: $(READY) ## does publishing cost the same with 100 and with 100,000 subscribers?
 	python -m benchmarks.publish_cost

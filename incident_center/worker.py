@@ -9,9 +9,10 @@ import socket
 import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 
 import structlog
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from incident_center import clock
@@ -51,14 +52,26 @@ class Worker:
 
     def round(self) -> bool:
         """One step of everything; answers whether any of it found work. Promises first: they have a time."""
-        self._beat()
-        found = self._keep()
-        found |= self.engine.singles_once()
-        found |= self.engine.expand_once()
-        for channel in Channel:
-            if not self.stop.is_set():
-                found |= self.engine.deliver_once(channel)
-        return found
+        steps: list[Callable[[], bool]] = [
+            self._beat,
+            self._keep,
+            self.engine.singles_once,
+            self.engine.expand_once,
+            *(partial(self.engine.deliver_once, channel) for channel in Channel),
+        ]
+        found = [self._try(step) for step in steps if not self.stop.is_set()]
+        return any(found)
+
+    def _try(self, step: Callable[[], bool]) -> bool:
+        """A fault in one step keeps no other from its work: promises are kept while delivery is broken."""
+        try:
+            return step()
+        except DBAPIError:
+            raise
+        except Exception as error:  # noqa: BLE001 (told with kind and place; its words may hold an address)
+            _log.error("step_failed", kind=type(error).__name__, exc_info=error)
+            self.stop.wait(TROUBLE_SECONDS)
+            return False
 
     def run(self) -> None:
         """Rounds until `stop` is set. A database that is away is waited for; nothing is lost meanwhile."""
@@ -67,7 +80,7 @@ class Worker:
         while not self.stop.is_set():
             try:
                 found = self.round()
-            except (OperationalError, DBAPIError) as error:
+            except DBAPIError as error:
                 _log.warning("database_unavailable", kind=type(error.orig).__name__)
                 self.stop.wait(TROUBLE_SECONDS)
                 continue
@@ -94,13 +107,14 @@ class Worker:
             return False
         return keep_promises(self.center.database, self.center.house, now=now)
 
-    def _beat(self) -> None:
+    def _beat(self) -> bool:
         now = self._now()
         if self._beat_at is not None and now - self._beat_at < BEAT_EVERY:
-            return
+            return False
         with self.center.database.transaction() as session:
             sign_of_life(session, owner=self.owner, started_at=self._started_at, now=now)
         self._beat_at = now
+        return False
 
 
 def sign_of_life(session: Session, *, owner: str, started_at: datetime, now: datetime) -> None:

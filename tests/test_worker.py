@@ -163,3 +163,21 @@ def test_a_stopped_worker_leaves_an_open_fanout_to_the_next(center: Center, smtp
         pass
     second.engine.release()
     assert len(smtp.mails) == 3
+
+
+def test_a_fault_in_one_step_keeps_no_other_from_its_work(
+    center: Center, smtp: Mailhost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "TROUBLE_SECONDS", 0.01)
+    house = equipped(center, smtp.url)
+    publish(house, readers=2)
+    running = Worker(house)
+
+    def broken() -> bool:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(running.engine, "singles_once", broken)
+    while running.round():
+        pass
+    running.engine.release()
+    assert len(smtp.mails) == 2
