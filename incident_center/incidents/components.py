@@ -17,11 +17,18 @@ from incident_center.states import ComponentStatus
 _KEY = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
-def status_flaws(session: Session, wanted: Mapping[int, ComponentStatus]) -> list[Flaw]:
+def status_flaws(session: Session, incident: Incident, wanted: Mapping[int, ComponentStatus]) -> list[Flaw]:
+    """Unknown components, and ones that the incident does not concern and that would not be unwell either."""
     known = set(session.scalars(select(Component.id).where(Component.id.in_(wanted)))) if wanted else set()
-    return [
+    concerned = {component.id for component in incident.components}
+    flaws = [
         Flaw("component_status", "unknown", f"There is no component {component_id}.")
         for component_id in sorted(set(wanted) - known)
+    ]
+    return flaws + [
+        Flaw("component_status", "not_affected", f"Component {component_id} has no part in this incident.")
+        for component_id in sorted(known - concerned)
+        if wanted[component_id] is ComponentStatus.OPERATIONAL
     ]
 
 
@@ -33,7 +40,15 @@ def apply(
     wanted: Mapping[int, ComponentStatus],
     now: datetime,
 ) -> None:
-    """Gives the components their new status and keeps what changed, as part of the update."""
+    """Gives the components their new status and keeps what changed, as part of the update.
+
+    An outage spreads: a component that an update calls unwell belongs to the incident from then on, so that those
+    who follow it are written to and the end of the incident gives it back.
+    """
+    for component_id in sorted(set(wanted) - {component.id for component in incident.components}):
+        session.add(IncidentComponent(incident_id=incident.id, component_id=component_id))
+    session.flush()
+    session.expire(incident, ["components"])
     for component_id, status in wanted.items():
         _change(
             session,

@@ -1,12 +1,14 @@
-"""Declare an incident."""
+"""Declare an incident, or take a mistaken declaration back."""
 
 from datetime import datetime
+from typing import Any, cast
 
-from sqlalchemy import select
+from sqlalchemy import CursorResult, select, update
 from sqlalchemy.orm import Session
 
-from incident_center.errors import Flaw, Refused
+from incident_center.errors import Conflict, Flaw, NotThere, Refused
 from incident_center.house import House
+from incident_center.incidents.drafts import discard_draft
 from incident_center.incidents.inputs import Declaration
 from incident_center.incidents.rules import started_at_flaw
 from incident_center.incidents.scripts import answer_flaws
@@ -53,6 +55,26 @@ def declare(session: Session, *, house: House, declaration: Declaration, by: str
         detail={"playbook": playbook.key, "impact": incident.impact.value},
         now=now,
     )
+    return incident
+
+
+def withdraw(session: Session, *, incident_id: int, by: str, now: datetime) -> Incident:
+    """Ends an incident that was declared by mistake and of which nobody has been told; nobody is written to.
+
+    Raises NotThere, and Conflict once an update is out: then customers must hear that it is over.
+    """
+    taken = session.execute(
+        update(Incident)
+        .where(Incident.id == incident_id, Incident.version == 0, Incident.phase == Phase.INVESTIGATING)
+        .values(phase=Phase.RESOLVED, resolved_at=now, updated_at=now)
+    )
+    incident = session.get(Incident, incident_id, populate_existing=True)
+    if incident is None:
+        raise NotThere(f"There is no incident {incident_id}.")
+    if cast("CursorResult[Any]", taken).rowcount != 1:
+        raise Conflict("An update is out already. Publish that it is over, so that customers hear it too.")
+    discard_draft(session, incident_id=incident_id)
+    audit.record(session, by=by, action="incident.withdrawn", incident_id=incident_id, now=now)
     return incident
 
 

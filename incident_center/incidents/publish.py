@@ -97,7 +97,7 @@ def publication_flaws(
         next_update=publication.phase not in ENDING,
     )
     flaws += _confirmation_flaws(house, incident, publication)
-    flaws += components.status_flaws(session, publication.component_status or {})
+    flaws += components.status_flaws(session, incident, publication.component_status or {})
     return flaws
 
 

@@ -1,7 +1,7 @@
 """The incident room's verbs, in one place for its callers."""
 
 from incident_center.incidents.components import set_component_status
-from incident_center.incidents.declare import declare
+from incident_center.incidents.declare import declare, withdraw
 from incident_center.incidents.drafts import discard_draft, open_draft, save_draft
 from incident_center.incidents.fixes import current_words, fix_typo
 from incident_center.incidents.inputs import Declaration, DraftInput, Publication
@@ -27,4 +27,5 @@ __all__ = [
     "save_draft",
     "script_for",
     "set_component_status",
+    "withdraw",
 ]

@@ -26,7 +26,7 @@ from incident_center.incidents.scripts import (
     script_for,
 )
 from incident_center.incidents.verbs import correction_script, current_words, open_draft
-from incident_center.models import Draft, Incident, Update, UpdateFix
+from incident_center.models import Component, Draft, Incident, Update, UpdateFix
 from incident_center.playbooks import Question, Words
 from incident_center.staff import guard
 from incident_center.states import Channel, ComponentStatus, Medium, Phase, UpdateKind
@@ -107,6 +107,7 @@ def room_page(
         desk=build_desk(session, incident, form) if form else None,
         shown=show(session, incident, form, now=now) if form else None,
         components=incident.components,
+        others=_others(session, incident),
         statuses=list(ComponentStatus),
         flaws=list(flaws),
         conflict=conflict,
@@ -114,6 +115,12 @@ def room_page(
         fields=composer.FIELDS,
         lists=composer.LISTS,
     )
+
+
+def _others(session: Session, incident: Incident) -> list[Component]:
+    """Components that the incident does not concern yet: an outage may spread to them."""
+    concerned = {component.id for component in incident.components}
+    return [component for component in questions.components(session) if component.id not in concerned]
 
 
 def start_form(session: Session, incident: Incident) -> ComposerForm | None:
@@ -187,15 +194,17 @@ def build_desk(session: Session, incident: Incident, form: ComposerForm) -> Desk
         minutes=sorted({*MINUTES, *([scripted] if scripted else [])}),
         scripted_minutes=scripted,
         draft=open_draft(session, incident.id),
-        audience=audience(session, incident),
+        audience=audience(session, incident, form),
         folds=_folds(form),
         corrected=session.get(Update, form.corrects) if form.corrects else None,
     )
 
 
-def audience(session: Session, incident: Incident) -> dict[tuple[str, str], int]:
-    """(channel, language) -> people who would be written to now."""
-    counted = delivery.audience_counts(session, [component.id for component in incident.components])
+def audience(session: Session, incident: Incident, form: ComposerForm) -> dict[tuple[str, str], int]:
+    """(channel, language) -> people who would be written to now, with those of components that join."""
+    concerned = [component.id for component in incident.components]
+    joining = [component.id for component in _others(session, incident) if form.status.get(component.key)]
+    counted = delivery.audience_counts(session, concerned + joining)
     return {(str(Channel(channel)), language): n for (channel, language), n in sorted(counted.items())}
 
 
@@ -209,7 +218,7 @@ def _folds(form: ComposerForm) -> list[tuple[str, datetime]]:
 def show(session: Session, incident: Incident, form: ComposerForm, *, now: datetime) -> Shown:
     house = center().house
     publication, flaws = composer.to_publication(
-        form, components=incident.components, zone=house.zone, now=now
+        form, components=questions.components(session), zone=house.zone, now=now
     )
     previews = [
         preview(

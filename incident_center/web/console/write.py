@@ -2,12 +2,12 @@
 
 from flask import make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from sqlalchemy.orm import Session
 
 from incident_center import clock
 from incident_center.errors import Conflict, Flaw, Refused
 from incident_center.incidents import questions
-from incident_center.incidents.verbs import discard_draft, open_draft, publish_update, save_draft
-from incident_center.models import Incident
+from incident_center.incidents.verbs import discard_draft, open_draft, publish_update, save_draft, withdraw
 from incident_center.staff import audit, guard
 from incident_center.web.console import composer
 from incident_center.web.console.blueprint import blueprint
@@ -23,9 +23,9 @@ def publish(incident_id: int) -> ResponseReturnValue:
     try:
         with center().database.transaction() as session:
             incident = questions.incident(session, incident_id)
-            form = _read(incident)
+            form = _read(session)
             publication, flaws = composer.to_publication(
-                form, components=incident.components, zone=house.zone, now=now
+                form, components=questions.components(session), zone=house.zone, now=now
             )
             composer.refuse(show(session, incident, form, now=now).flaws if flaws else [])
             update = publish_update(
@@ -44,7 +44,8 @@ def draft(incident_id: int) -> ResponseReturnValue:
     form = None
     try:
         with center().database.transaction() as session:
-            form = _read(questions.incident(session, incident_id))
+            questions.incident(session, incident_id)
+            form = _read(session)
             save_draft(
                 session,
                 incident_id=incident_id,
@@ -58,6 +59,18 @@ def draft(incident_id: int) -> ResponseReturnValue:
     except Conflict as conflict:
         return _again(incident_id, form, conflict=str(conflict)), 409
     return redirect(url_for("console.room", incident_id=incident_id, _anchor="composer"), 303)
+
+
+@blueprint.post("/incidents/<int:incident_id>/withdraw")
+@guard.require("lead")
+def withdraw_declaration(incident_id: int) -> ResponseReturnValue:
+    """Declared by mistake: ended without a word to anybody, as long as nobody has been told."""
+    try:
+        with center().database.transaction() as session:
+            withdraw(session, incident_id=incident_id, by=guard.by(), now=clock.now())
+    except Conflict as conflict:
+        return _again(incident_id, None, conflict=str(conflict)), 409
+    return redirect(url_for("console.board"), 303)
 
 
 @blueprint.post("/incidents/<int:incident_id>/discard")
@@ -78,7 +91,7 @@ def preview(incident_id: int) -> ResponseReturnValue:
     """The preview alone for htmx; without JavaScript the whole room with what was typed. Saves nothing."""
     with center().database.reading() as session:
         incident = questions.incident(session, incident_id)
-        form = _read(incident)
+        form = _read(session)
         now = clock.now()
         if request.headers.get("HX-Request"):
             page = render_template(
@@ -95,13 +108,13 @@ def preview(incident_id: int) -> ResponseReturnValue:
     return response
 
 
-def _read(incident: Incident) -> ComposerForm:
+def _read(session: Session) -> ComposerForm:
     house = center().house
     return composer.from_browser(
         request.form,
         languages=house.languages,
         asked=house.library.correction.ask if request.form.get("kind") == "correction" else (),
-        keys=[component.key for component in incident.components],
+        keys=[component.key for component in questions.components(session)],
     )
 
 
