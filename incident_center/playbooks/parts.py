@@ -43,16 +43,22 @@ class PlaceholderError(ValueError):
         self.position = position
 
 
+_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
 def odd_character(text: str, *, keep: str = "\n") -> str | None:
     """The first character of `text` that no message can carry, or None.
 
     Odd are control characters other than those in `keep`, private-use characters (our own marks are made of
-    them), halves of surrogate pairs and the two Unicode line separators (mail libraries break headers there).
+    them), halves of surrogate pairs, the two Unicode line separators (mail libraries break headers there) and the
+    marks that turn the direction of writing (they can make a link or a sum read backwards).
     """
     if text.isascii() and text.isprintable():
         return None
     for character in text:
-        if character not in keep and unicodedata.category(character) in {"Cc", "Co", "Cs", "Zl", "Zp"}:
+        if character in keep:
+            continue
+        if character in _TURNING or unicodedata.category(character) in {"Cc", "Co", "Cs", "Zl", "Zp"}:
             return character
     return None
 
