@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
+from incident_center.audience.present import standing
 from incident_center.audience.requests import Contact
 from incident_center.delivery import messages, singles
 from incident_center.delivery.messages import SingleText
@@ -61,6 +62,7 @@ def send_welcome(session: Session, *, house: House, person: Subscriber, now: dat
         channel=person.channel,
         language=person.language,
         subscriber_id=person.id,
+        standing=standing(session, house=house, person=person, now=now),
         name=person.name,
         form=person.form,
     )

@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from incident_center.delivery.links import manage_url, unsubscribe_url
+from incident_center.delivery.standing import Standing, State, fitted
 from incident_center.delivery.templating import html_template, text_template
 from incident_center.house import House
-from incident_center.playbooks import normalise_sms, salutation
+from incident_center.playbooks import normalise_sms, salutation, say_time
 from incident_center.states import Channel
 
 
@@ -51,24 +52,50 @@ def welcome(
     channel: Channel,
     language: str,
     subscriber_id: int,
+    standing: Standing,
     name: str | None = None,
     form: str | None = None,
 ) -> SingleText:
-    """Sent once the address is confirmed."""
+    """Sent once the address is confirmed; says how things stand, because people subscribe when they are worried."""
     if channel is Channel.SMS:
-        links = {"manage_url": manage_url(house, subscriber_id)}
-        return _sms(house, language, "welcome_sms", company=house.company, **links)
+        return _welcome_sms(house, language, subscriber_id, standing)
     say = _Say(house, language, "welcome_email")
+    as_of = say_time(standing.at, language=language, zone=standing.zone, now=standing.at)
+    sentence = (
+        None
+        if standing.state is State.OPEN
+        else say(standing.state.value, components=", ".join(standing.worked_on))
+    )
     return _letter(
         house,
         language=language,
         subscriber_id=subscriber_id,
         greeting=salutation(house.catalogue, language=language, name=name, form=form),
         subject=say("subject"),
-        paragraphs=[say("done"), say("promise")],
+        paragraphs=[say("done")],
+        status={"heading": say("as_of", as_of=as_of), "sentence": sentence, "matters": standing.matters},
+        preview=sentence or standing.matters[0].headline,
+        closing=[say("promise")],
         button=say("button"),
         button_url=house.settings.public_url,
     )
+
+
+def _welcome_sms(house: House, language: str, subscriber_id: int, standing: Standing) -> SingleText:
+    """An open incident's link and next time are left to its latest update, which follows at once."""
+    say = _Say(house, language, "welcome_sms")
+    headlines = [
+        say("corrected", headline=matter.headline) if matter.corrected else matter.headline
+        for matter in standing.matters
+    ]
+    manage = manage_url(house, subscriber_id)
+
+    def said(what: str) -> str:
+        return say(
+            standing.state.value, company=house.company, headlines=what, components=what, manage_url=manage
+        )
+
+    return SingleText(fitted("\n".join(dict.fromkeys(headlines)) or ", ".join(standing.worked_on), said))
 
 
 def already(house: House, *, channel: Channel, language: str, subscriber_id: int) -> SingleText:
@@ -129,9 +156,14 @@ def _letter(
     button: str,
     button_url: str,
     after: list[str] | None = None,
+    closing: list[str] | None = None,
+    status: Mapping[str, object] | None = None,
+    preview: str | None = None,
     greeting: str | None = None,
     subscriber_id: int | None = None,
 ) -> SingleText:
+    """`preview` is what a list of mails shows beside the subject: the first paragraph unless something says more.
+    `status` stands between `paragraphs` and `closing`."""
     manage = None if subscriber_id is None else manage_url(house, subscriber_id)
     unsubscribe = None if subscriber_id is None else unsubscribe_url(house, subscriber_id)
     values = {
@@ -139,7 +171,10 @@ def _letter(
         "company": house.company,
         "greeting": greeting or salutation(house.catalogue, language=language, name=None, form=None),
         "subject": subject,
+        "preview": preview or paragraphs[0],
         "paragraphs": paragraphs,
+        "status": status,
+        "closing": closing or [],
         "button": button,
         "button_url": button_url,
         "after": after or [],

@@ -16,6 +16,7 @@ from incident_center.db import Database
 from incident_center.delivery import links, messages, postbox
 from incident_center.delivery.mailbox import MailboxStore, mailbox_path
 from incident_center.delivery.singles import queue_message, queue_staff
+from incident_center.delivery.standing import Standing, State, fitted
 from incident_center.delivery.suppress import address_hash, is_suppressed, lift, suppress
 from incident_center.errors import NotThere
 from incident_center.house import House
@@ -27,6 +28,7 @@ from tests.delivery.servers import DROP, Mailhost, SmsGateway, html, plain
 from tests.delivery.stories import Clock, Post, publish
 
 HOUR = timedelta(hours=1)
+WELL = Standing(State.ALL_WELL, NOW, "Europe/Berlin")
 
 
 def queue(post: Post, *, key: str | None = None, address: str = "new@example.com") -> None:
@@ -205,7 +207,7 @@ def test_single_sms_fit_their_segments(house: House, language: str) -> None:
     limit = 1 if language == "en" else 2
     for text in (
         messages.confirm_sms(house, language=language, code="123456", minutes=15),
-        messages.welcome(house, channel=Channel.SMS, language=language, subscriber_id=123456),
+        messages.welcome(house, channel=Channel.SMS, language=language, subscriber_id=123456, standing=WELL),
         messages.already(house, channel=Channel.SMS, language=language, subscriber_id=123456),
         messages.goodbye(house, channel=Channel.SMS, language=language),
     ):
@@ -218,7 +220,7 @@ def test_single_sms_fit_their_segments(house: House, language: str) -> None:
 def test_single_emails_have_both_parts_and_only_members_can_unsubscribe(house: House, language: str) -> None:
     confirm = messages.confirm_email(house, language=language, confirm_url="https://x/c/1", hours=48)
     welcome = messages.welcome(
-        house, channel=Channel.EMAIL, language=language, subscriber_id=7, name="<b>Kim</b>", form=None
+        house, channel=Channel.EMAIL, language=language, subscriber_id=7, standing=WELL, name="<b>Kim</b>"
     )
     already = messages.already(house, channel=Channel.EMAIL, language=language, subscriber_id=7)
     goodbye = messages.goodbye(house, channel=Channel.EMAIL, language=language)
@@ -231,6 +233,25 @@ def test_single_emails_have_both_parts_and_only_members_can_unsubscribe(house: H
     assert "List-Unsubscribe" in already.headers
     assert confirm.headers == goodbye.headers == {}
     assert "Kim" in welcome.text
+
+
+@given(whole=st.text(alphabet="abc äß€,. \n", max_size=700))
+def test_what_is_cut_for_an_sms_takes_two_segments_and_keeps_its_end(whole: str) -> None:
+    said = fitted(
+        whole, lambda text: f"Example Pay: {text}\nSettings: https://status.example.com/m/{'x' * 40}"
+    )
+    count = count_sms(said)
+    assert (count.encoding, count.segments <= 2) == ("gsm7", True)
+    assert said.startswith("Example Pay: ")
+    assert said.endswith("x" * 40)
+    assert whole in said or "..." in said
+
+
+def test_a_headline_in_another_script_is_cut_but_not_to_nothing() -> None:
+    said = fitted(
+        "田" * 200, lambda text: f"{'Example Pay: ' * 6}{text} https://status.example.com/m/{'x' * 40}"
+    )
+    assert said.count("田") == 30
 
 
 @pytest.mark.one_database
