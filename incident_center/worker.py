@@ -58,6 +58,7 @@ class Worker:
             self.engine.singles_once,
             self.engine.expand_once,
             *(partial(self.engine.deliver_once, channel) for channel in Channel),
+            self.engine.check_once,
         ]
         found = [self._try(step) for step in steps if not self.stop.is_set()]
         return any(found)

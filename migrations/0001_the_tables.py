@@ -345,6 +345,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("cut_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("checked_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(["incident_id"], ["incidents.id"], name=op.f("fk_fanouts_incident_id")),
         sa.ForeignKeyConstraint(["update_id"], ["updates.id"], name=op.f("fk_fanouts_update_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_fanouts")),

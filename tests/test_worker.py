@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 from incident_center import clock, worker
 from incident_center.center import Center
 from incident_center.db import Database
-from incident_center.models import Chunk, Delivery, Incident, Promise, Update, WorkerBeat
+from incident_center.models import Chunk, Delivery, Fanout, Incident, Promise, Update, WorkerBeat
 from incident_center.states import DeliveryState, Phase
 from incident_center.worker import Worker
 from tests.builders import a_subscriber
@@ -163,6 +163,17 @@ def test_a_stopped_worker_leaves_an_open_fanout_to_the_next(center: Center, smtp
         pass
     second.engine.release()
     assert len(smtp.mails) == 3
+
+
+def test_a_worker_checks_the_ledger_of_what_it_has_sent(center: Center, smtp: Mailhost) -> None:
+    house = equipped(center, smtp.url)
+    publish(house, readers=3)
+    running = Worker(house)
+    while running.round():
+        pass
+    running.engine.release()
+    with center.database.reading() as session:
+        assert session.scalars(select(Fanout.checked_at)).one() is not None
 
 
 def test_a_fault_in_one_step_keeps_no_other_from_its_work(

@@ -14,7 +14,7 @@ import structlog
 
 from incident_center import clock as house_clock
 from incident_center.db import Database
-from incident_center.delivery import chunks, fanout, postbox, rows
+from incident_center.delivery import check, chunks, fanout, postbox, rows
 from incident_center.delivery.dispatch import Dispatch
 from incident_center.delivery.leases import LeaseKeeper
 from incident_center.delivery.ledger import BATCH, Due, Result, renewal
@@ -82,6 +82,10 @@ class Engine:
         if waits and self._send_rows(channel):
             return True
         return open_chunks and self._send_bulk(channel)
+
+    def check_once(self) -> bool:
+        """Checks the ledger of one fan-out that has been sent; alarms when somebody was forgotten."""
+        return check.check_one(self._database, self._house, now=self._clock())
 
     def halt(self) -> None:
         """From another thread: nothing more goes on the wire; what is on it is waited for and settled."""

@@ -30,6 +30,7 @@ class Fanout(Base):
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     cut_at: Mapped[datetime | None]
+    checked_at: Mapped[datetime | None]  # when the ledger was seen to add up, or an alarm was raised
 
 
 class Chunk(Base):
