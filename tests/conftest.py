@@ -51,7 +51,9 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         return
     if config.getoption("numprocesses", 0) is None and not config.option.usepdb:
         cores = len(os.sched_getaffinity(0))
-        config.option.numprocesses = min(cores, MOST_WORKERS) if cores > 1 else 0
+        # One more than cores: the browser test waits two minutes for a promise to run out, and costs no CPU meanwhile.
+        config.option.numprocesses = min(cores, MOST_WORKERS) + 1 if cores > 1 else 0
+        config.option.dist = "worksteal"
 
 
 @pytest.hookimpl(optionalhook=True)
