@@ -31,7 +31,7 @@ def send_link(
         confirm_url=f"{house.settings.public_url}/c/{token}",
         hours=int(lifetime.total_seconds() // 3600),
     )
-    _queue(session, house, MessageKind.CONFIRM, person, contact, text, lifetime, now)
+    _queue(session, MessageKind.CONFIRM, person, contact, text, lifetime, now)
 
 
 def send_code(
@@ -46,14 +46,14 @@ def send_code(
 ) -> None:
     minutes = int(lifetime.total_seconds() // 60)
     text = messages.confirm_sms(house, language=person.language, code=code, minutes=minutes)
-    _queue(session, house, MessageKind.CONFIRM, person, contact, text, lifetime, now)
+    _queue(session, MessageKind.CONFIRM, person, contact, text, lifetime, now)
 
 
 def send_already(
     session: Session, *, house: House, person: Subscriber, contact: Contact, now: datetime
 ) -> None:
     text = messages.already(house, channel=contact.channel, language=person.language, subscriber_id=person.id)
-    _queue(session, house, MessageKind.ALREADY, person, contact, text, _LASTS, now)
+    _queue(session, MessageKind.ALREADY, person, contact, text, _LASTS, now)
 
 
 def send_welcome(session: Session, *, house: House, person: Subscriber, now: datetime) -> None:
@@ -66,12 +66,12 @@ def send_welcome(session: Session, *, house: House, person: Subscriber, now: dat
         name=person.name,
         form=person.form,
     )
-    _queue(session, house, MessageKind.WELCOME, person, _own(person), text, _LASTS, now)
+    _queue(session, MessageKind.WELCOME, person, _own(person), text, _LASTS, now)
 
 
 def send_goodbye(session: Session, *, house: House, person: Subscriber, now: datetime) -> None:
     text = messages.goodbye(house, channel=person.channel, language=person.language)
-    _queue(session, house, MessageKind.GOODBYE, person, _own(person), text, _LASTS, now)
+    _queue(session, MessageKind.GOODBYE, person, _own(person), text, _LASTS, now)
 
 
 def _own(person: Subscriber) -> Contact:
@@ -80,7 +80,6 @@ def _own(person: Subscriber) -> Contact:
 
 def _queue(
     session: Session,
-    house: House,
     kind: MessageKind,
     person: Subscriber,
     contact: Contact,
@@ -90,7 +89,6 @@ def _queue(
 ) -> None:
     singles.queue_message(
         session,
-        house=house,
         kind=kind,
         channel=contact.channel,
         address=contact.address,

@@ -16,7 +16,6 @@ from incident_center.states import Channel, DeliveryState, MessageKind
 def queue_message(
     session: Session,
     *,
-    house: House,  # noqa: ARG001 (verbs pass it to every queue; a per-house limit belongs here)
     kind: MessageKind,
     channel: Channel,
     address: str,

@@ -38,7 +38,6 @@ def queue(post: Post, *, key: str | None = None, address: str = "new@example.com
     with post.database.transaction() as session:
         queue_message(
             session,
-            house=post.house,
             kind=MessageKind.CONFIRM,
             channel=Channel.EMAIL,
             address=address,
