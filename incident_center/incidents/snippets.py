@@ -8,11 +8,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from incident_center.delivery.composer import render
+from incident_center.delivery.texts import FrozenWording
 from incident_center.house import House
 from incident_center.incidents import questions
 from incident_center.incidents.questions import PromiseView
 from incident_center.incidents.rules import ENDING
-from incident_center.models import Component, Incident, Update
+from incident_center.models import Component, Incident, Update, Wording
 from incident_center.playbooks import normalise_sms, salutation
 from incident_center.states import ComponentStatus, Medium, UpdateKind
 
@@ -73,22 +74,36 @@ def _situation(session: Session, incident: Incident, *, now: datetime) -> Situat
 
 
 def snippet(
-    session: Session, *, house: House, update: Update, channel: Medium, language: str, now: datetime
+    session: Session,
+    *,
+    house: House,
+    update: Update,
+    channel: Medium,
+    language: str,
+    now: datetime,
+    promised: datetime | None = None,
 ) -> Snippet:
     """One update for one channel and language.
 
     An e-mail that an agent writes by hand is the chat's words with a greeting: the newsletter's own text ends with
-    links to a reader's settings, which an agent's customer may not have.
+    links to a reader's settings, which an agent's customer may not have. `promised` is the next update's time that
+    holds now, when a newer update has moved it: nobody copies a promise that has passed.
     """
     spoken = Medium.CHAT if channel is Medium.EMAIL else channel
-    wording = questions.wording(session, update.id, medium=spoken, language=language)
+    wording = _today(questions.wording(session, update.id, medium=spoken, language=language), promised)
     text = render(house, wording, zone=house.zone, now_at=now).text
     if channel is not Medium.EMAIL:
         return Snippet(channel, language, text)
-    letter = questions.wording(session, update.id, medium=Medium.EMAIL, language=language)
+    letter = _today(questions.wording(session, update.id, medium=Medium.EMAIL, language=language), promised)
     subject = render(house, letter, zone=house.zone, now_at=now).subject
     greeting = salutation(house.catalogue, language=language, name=None, form=None)
     return Snippet(channel, language, f"{greeting}\n\n{text}", subject)
+
+
+def _today(wording: Wording, promised: datetime | None) -> FrozenWording:
+    moved = {"next_update_by": promised.isoformat()} if promised else {}
+    values = wording.values | moved
+    return FrozenWording(wording.medium, wording.language, wording.content, values, wording.published_at)
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,8 @@ def test_the_public_page_keeps_the_facts_under_the_holding_update(held: Flask) -
 def test_the_agent_sees_what_is_still_true(held: Flask) -> None:
     page = signed_in(held, "agent").get("/agent/").text
     assert "Still true, as of 14:00" in page
+    assert "2:30 pm CET" not in page  # the promise that has passed; the words stand with the new one
+    assert page.count("Next update by 3:00 pm CET") > 2
     assert "Our engineers are looking for the cause." in page
 
 

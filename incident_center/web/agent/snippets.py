@@ -36,8 +36,8 @@ def current_words(session: Session, *, house: House, now: datetime) -> Words:
     told = [
         Told(
             situation,
-            _snippets(session, house, situation.update, now),
-            _snippets(session, house, situation.standing, now),
+            _snippets(session, house, situation.update, None, now),
+            _snippets(session, house, situation.standing, situation.update.next_update_by, now),
         )
         for situation in snippets.situations(session, now=now)
     ]
@@ -53,11 +53,21 @@ def current_words(session: Session, *, house: House, now: datetime) -> Words:
     )
 
 
-def _snippets(session: Session, house: House, update: Update | None, now: datetime) -> list[Snippet]:
+def _snippets(
+    session: Session, house: House, update: Update | None, promised: datetime | None, now: datetime
+) -> list[Snippet]:
     if update is None:
         return []
     return [
-        snippets.snippet(session, house=house, update=update, channel=channel, language=language, now=now)
+        snippets.snippet(
+            session,
+            house=house,
+            update=update,
+            channel=channel,
+            language=language,
+            now=now,
+            promised=promised,
+        )
         for channel in CHANNELS
         for language in house.languages
     ]
