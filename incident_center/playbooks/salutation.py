@@ -21,6 +21,8 @@ def salutation(catalogue: Catalogue, *, language: str, name: str | None, form: s
 
 
 def _one_line(name: str) -> str:
+    if name.isprintable():  # then no blank but " " is in it and nothing odd: nearly everybody's name
+        return " ".join(name.split())
     kept = "".join(
         " " if c.isspace() else c for c in name if c.isspace() or odd_character(c, keep="") is None
     )

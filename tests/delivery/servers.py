@@ -65,6 +65,8 @@ class Mailhost:
     mails: list[Mail] = field(default_factory=list)
     seen: list[str] = field(default_factory=list)
     connections: int = 0
+    open: int = 0
+    most_open: int = 0
     port: int = 0
 
     @property
@@ -85,7 +87,13 @@ class _Server(SMTP):
 
     def connection_made(self, transport: Any) -> None:
         self.host.connections += 1
+        self.host.open += 1
+        self.host.most_open = max(self.host.most_open, self.host.open)
         super().connection_made(transport)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.host.open -= 1
+        super().connection_lost(error)
 
     async def smtp_DATA(self, arg: str) -> None:
         recipient = self.envelope.rcpt_tos[0] if self.envelope and self.envelope.rcpt_tos else ""

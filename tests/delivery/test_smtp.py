@@ -12,8 +12,9 @@ from incident_center.config import Settings
 from incident_center.delivery.courier import SmtpCourier
 from incident_center.delivery.letters import header, quoted, raw_email
 from incident_center.delivery.outcome import Letter, Outcome
-from incident_center.delivery.providers import smtp_server
-from incident_center.delivery.transports.smtp import message_refused, recipient_refused, stuffed
+from incident_center.delivery.transports.smtp_replies import message_refused, recipient_refused
+from incident_center.delivery.transports.smtp_url import smtp_server
+from incident_center.delivery.transports.smtp_wire import stuffed
 from incident_center.states import Channel
 from tests.builders import NOW
 from tests.delivery.servers import DROP, HANG, Mailhost, mailhost, plain, wrong_password
@@ -155,10 +156,12 @@ def test_a_connection_that_the_server_has_closed_meanwhile_is_opened_again(
 
 
 def test_three_refusals_in_a_row_that_are_not_about_a_recipient_end_the_batch(
-    courier: SmtpCourier, smtp: Mailhost
+    settings: Settings, smtp: Mailhost
 ) -> None:
+    courier = SmtpCourier("email 1 smtp", smtp_server(settings, smtp.url + "&connections=1"))
     smtp.replies = at("rcpt", "550 5.7.1 blocked")  # type: ignore[assignment]
     outcomes = send(courier, *(a_letter(key=key) for key in range(6)))
+    courier.close()
     assert [outcome is None for outcome in outcomes] == [False, False, False, True, True, True]
 
 

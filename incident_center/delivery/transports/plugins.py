@@ -1,49 +1,31 @@
-"""Our Apprise plugins: SMTP step by step, and the demo's mailbox.
+"""Our Apprise plugins: one object carries a whole batch, and the outcomes are kept outside of Apprise's result.
 
-Each object carries one letter and keeps that letter's outcome; a batch is a row of them in one
-`Apprise.notify()`. They are made by us, never from a URL with somebody's address in it.
+The library answers once for the object; each recipient's own outcome is in the ticket (`Posted`). The objects are
+made by us, never from a URL with somebody's address in it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from email import message_from_bytes
 from email.policy import default
 from typing import Any, ClassVar
 
-from apprise import NotifyBase
+from apprise import Apprise, NotifyBase
 
 from incident_center.delivery.mailbox import MailboxStore
 from incident_center.delivery.outcome import Letter, Outcome
-from incident_center.delivery.transports.smtp import SmtpConnection
-
-_GIVE_UP_AFTER = 3  # refusals in a row that are not about a recipient
-_STOPPERS = ("connect", "tls", "timeout")  # each of these costs seconds or minutes; the next one would too
-
-
-@dataclass
-class Batch:
-    """What the letters of one batch share: when to stop, and why."""
-
-    may_go: Callable[[], bool]
-    refusals: int = 0
-    stopped: bool = False
-
-    def note(self, outcome: Outcome) -> None:
-        slow = outcome.code.startswith(_STOPPERS)
-        self.refusals = self.refusals + 1 if outcome.provider_wide else 0
-        if slow or self.refusals >= _GIVE_UP_AFTER:
-            self.stopped = True  # the others are not tried, and are due as before
-
+from incident_center.delivery.transports.posted import MayGo, Posted
+from incident_center.delivery.transports.smtp_pool import SmtpPool
+from incident_center.delivery.transports.stock import quiet_asset
 
 # The library's annotations contradict its own plugins (`protocol` is None there, a text in every subclass).
 _NotifyBase: Any = NotifyBase
 
 
-class LetterPlugin(_NotifyBase):  # type: ignore[misc] # see above
-    """One letter for one recipient; `outcome` stays None when it was not tried."""
+class BatchPlugin(_NotifyBase):  # type: ignore[misc] # see above
+    """A batch of letters; `send`, Apprise's call, hands them over."""
 
     service_name = "Incident Center"
     request_rate_per_sec = 0  # rate limits are the engine's, not a sleep in the library
@@ -51,26 +33,40 @@ class LetterPlugin(_NotifyBase):  # type: ignore[misc] # see above
     persistent_storage = False
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.letter: Letter | None = None
-        self.outcome: Outcome | None = None
-        self.batch: Batch | None = None
+        asset = quiet_asset()
+        super().__init__(asset=asset, **kwargs)
+        self._posted: Posted | None = None
+        self._apprise = Apprise(asset=asset)
+        self._apprise.add(self)
 
-    def load(self, letter: Letter | None, batch: Batch | None) -> None:
-        self.letter, self.batch, self.outcome = letter, batch, None
+    def post(self, letters: Sequence[Letter], may_go: MayGo) -> Posted:
+        """Hands the letters over through one `Apprise.notify()`; the ticket tells what became of each."""
+        posted = self._posted = Posted(letters, may_go)
+        if letters:
+            # The letters are what is sent; the body only makes the library go.
+            with self._apprise.notify(body=self.service_name, tag=None):
+                self._posted = None
+        return posted
 
     def send(self, *args: Any, **kwargs: Any) -> bool:  # noqa: ARG002 (Apprise's signature)
-        """Apprise's call. The letter is what is sent; the body only makes the library go."""
-        letter, batch = self.letter, self.batch
-        if letter is None or batch is None or batch.stopped or not batch.may_go():
+        """True says that the letters were handed over, not that anybody has taken them."""
+        posted = self._posted
+        if posted is None:
             return False
-        # Should the transport itself break, nobody knows how far it came.
-        self.outcome = Outcome(state="unknown", code="crash", detail="the transport broke off")
-        self.outcome = self.hand_over(letter)
-        batch.note(self.outcome)
-        return self.outcome.state == "accepted"
+        self.hand_over(posted)
+        return True
 
-    def hand_over(self, letter: Letter) -> Outcome:
+    def hand_over(self, posted: Posted) -> None:
+        """One letter after the other."""
+        for place, letter in enumerate(posted.letters):
+            if posted.stopped or not posted.may_go():
+                posted.give_back()
+                continue
+            # Should the transport itself break, nobody knows how far it came.
+            posted.outcomes[place] = Outcome(state="unknown", code="crash", detail="the transport broke off")
+            posted.settle(place, self.deliver(letter))
+
+    def deliver(self, letter: Letter) -> Outcome:
         raise NotImplementedError
 
     def url(self, privacy: bool = False, *args: Any, **kwargs: Any) -> str:  # noqa: ARG002 (Apprise's signature)
@@ -78,22 +74,23 @@ class LetterPlugin(_NotifyBase):  # type: ignore[misc] # see above
         return f"{self.service_name}://"
 
 
-class SmtpPlugin(LetterPlugin):
-    """smtp:// and smtps://. The objects of a batch share one kept connection."""
+class SmtpPlugin(BatchPlugin):
+    """smtp:// and smtps://."""
 
     service_name = "smtp"
     protocol: ClassVar[str] = "smtp"
     secure_protocol: ClassVar[str] = "smtps"
 
-    def __init__(self, connection: SmtpConnection, **kwargs: Any) -> None:
+    def __init__(self, pool: SmtpPool, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._connection = connection
+        self._pool = pool
 
-    def hand_over(self, letter: Letter) -> Outcome:
-        return self._connection.deliver(letter)
+    def hand_over(self, posted: Posted) -> None:
+        """Puts the letters on their way; the answers are collected later."""
+        self._pool.post(posted)
 
 
-class MailboxPlugin(LetterPlugin):
+class MailboxPlugin(BatchPlugin):
     """demo-mailbox://: keeps the letter in a file on this machine and sends nothing."""
 
     service_name = "demo-mailbox"
@@ -105,7 +102,7 @@ class MailboxPlugin(LetterPlugin):
         super().__init__(**kwargs)
         self._store, self._now, self._from_line = store, now, from_line
 
-    def hand_over(self, letter: Letter) -> Outcome:
+    def deliver(self, letter: Letter) -> Outcome:
         raw = self._from_line + b"\r\n" + letter.raw if letter.raw else b""
         text, html = _bodies(raw) if raw else (letter.text, letter.html or "")
         number = self._store.add(

@@ -87,7 +87,7 @@ class StockPlugin:
         self._probe = _PROBES[channel]
         self._email = channel is Channel.EMAIL
         self.service = _build(url, self._probe)
-        if channel is Channel.SMS and not _writes_to_phones(self.service):
+        if channel is Channel.SMS and (_is_a_group(url) or not _writes_to_phones(self.service)):
             raise UnusablePlugin("does not write to phone numbers; use one of Apprise's SMS services")
         self._attribute, self._shape = _find_target(self.service, self._probe)
         self._apprise = Apprise(asset=quiet_asset())
@@ -180,7 +180,14 @@ def _build(url: str, probe: str) -> NotifyBase:
     service.request_rate_per_sec = 0
     service.socket_read_timeout = max(service.socket_read_timeout, _READ_TIMEOUT)
     service.socket_connect_timeout = max(service.socket_connect_timeout, _CONNECT_TIMEOUT)
+    # SparkPost's would sleep for 5 s and try again by itself, twice, whenever it is told to slow down.
+    vars(service)["sparkpost_retry_attempts"] = 1
     return service
+
+
+def _is_a_group(url: str) -> bool:
+    """DingTalk posts into a group and only mentions the number there: everybody would read it."""
+    return url.lower().startswith("dingtalk:")
 
 
 def _writes_to_phones(service: NotifyBase) -> bool:

@@ -1,0 +1,138 @@
+"""What an SMSC tells us by itself: delivery receipts, and texts that customers send."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from incident_center.delivery.transports import smpp_pdu as pdu
+from incident_center.delivery.transports.smpp_text import text_of
+
+ReceiptState = Literal["delivered", "failed", "unknown"]
+
+_KIND, _TEXT, _RECEIPT = 0x3C, 0x00, 0x04  # bits of esm_class; the others say less than a receipt
+_ID = re.compile(r"\bid:\s*(\S+)", re.IGNORECASE)
+_STATE = re.compile(r"\bstat:\s*(\w+)", re.IGNORECASE)
+_ERROR = re.compile(r"\berr:\s*(\w+)", re.IGNORECASE)
+_NAMES = {
+    1: "ENROUTE",
+    2: "DELIVRD",
+    3: "EXPIRED",
+    4: "DELETED",
+    5: "UNDELIV",
+    6: "ACCEPTD",
+    7: "UNKNOWN",
+    8: "REJECTD",
+}
+_STATES: dict[str, ReceiptState] = {
+    "DELIVRD": "delivered",
+    "EXPIRED": "failed",
+    "DELETED": "failed",
+    "UNDELIV": "failed",
+    "REJECTD": "failed",
+    "UNKNOWN": "unknown",
+}
+_INTERNATIONAL = 1
+_MOST = 10_000  # kept for the engine; beyond, the SMSC is asked to come back later
+
+
+@dataclass(frozen=True)
+class SmppReceipt:
+    """What became of a message. `code` is the SMSC's word and error number; `at` is when it reached us, because
+    the SMSC's own times carry no zone."""
+
+    provider_ref: str
+    state: ReceiptState
+    code: str
+    at: datetime
+
+
+@dataclass
+class _Whole:
+    """A message of several segments: delivered when all of them are, failed when one is."""
+
+    reference: str
+    missing: set[str] = field(default_factory=set)
+
+
+class SmppInbox:
+    """Receipts and texts until the engine takes them."""
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self._clock = clock
+        self._receipts: list[SmppReceipt] = []
+        self._texts: list[tuple[str, str]] = []
+        self._wholes: dict[str, _Whole] = {}
+
+    def put(self, body: bytes) -> int:
+        """Keeps what deliver_sm brings; answers the status for deliver_sm_resp."""
+        if len(self._receipts) + len(self._texts) >= _MOST:
+            return pdu.TRY_LATER
+        try:
+            brought = pdu.read_deliver(body)
+        except ValueError:
+            return pdu.REJECTED
+        kind = brought.esm_class & _KIND
+        if kind == _RECEIPT:
+            receipt = _receipt(brought, self._clock())
+            if receipt is not None:
+                self._receipts.append(receipt)
+        elif kind == _TEXT:
+            self._texts.append((_number(brought.sender), text_of(brought.octets, brought.data_coding)))
+        return pdu.OK
+
+    def expect(self, references: Sequence[str]) -> None:
+        """These are segments of one message; the first one names it."""
+        whole = _Whole(references[0], set(references))
+        for reference in references:
+            self._wholes[reference] = whole
+        while len(self._wholes) > _MOST:
+            del self._wholes[next(iter(self._wholes))]
+
+    def receipts(self) -> list[SmppReceipt]:
+        """Takes the receipts out, one a message."""
+        taken, self._receipts = self._receipts, []
+        return [settled for receipt in taken if (settled := self._settle(receipt)) is not None]
+
+    def texts(self) -> list[tuple[str, str]]:
+        """Takes the texts out: number and words."""
+        taken, self._texts = self._texts, []
+        return taken
+
+    def _settle(self, receipt: SmppReceipt) -> SmppReceipt | None:
+        whole = self._wholes.pop(receipt.provider_ref, None)
+        if whole is None:
+            return receipt
+        whole.missing.discard(receipt.provider_ref)
+        if receipt.state == "delivered" and whole.missing:
+            return None
+        return SmppReceipt(whole.reference, receipt.state, receipt.code, receipt.at)
+
+
+def _receipt(brought: pdu.Delivered, at: datetime) -> SmppReceipt | None:
+    """None for a receipt that names no message, or says only that it is on its way."""
+    words = brought.octets.decode("latin-1")
+    named = brought.extra.get(pdu.RECEIPTED_MESSAGE_ID, b"").partition(b"\0")[0].decode("latin-1")
+    reference = named or _found(_ID, words)
+    number = brought.extra.get(pdu.MESSAGE_STATE, b"")
+    stated = _NAMES.get(number[0], "") if number else _found(_STATE, words).upper()
+    state = _STATES.get(stated)
+    if not reference or state is None:
+        return None
+    code = f"{stated} {_found(_ERROR, words)}".strip()[:24]
+    return SmppReceipt(reference[:200], state, code, at)
+
+
+def _found(pattern: re.Pattern[str], words: str) -> str:
+    found = pattern.search(words)
+    return found.group(1) if found else ""
+
+
+def _number(sender: pdu.Address) -> str:
+    """The number with its plus, as subscribers' numbers are kept."""
+    digits = sender.digits.strip()
+    international = sender.ton == _INTERNATIONAL or (sender.ton == 0 and not digits.startswith("0"))
+    return f"+{digits}" if digits.isdigit() and international else digits
