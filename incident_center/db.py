@@ -7,7 +7,7 @@ deferred.
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -92,6 +92,8 @@ class Database:
         self._reading = sessionmaker(
             self.engine.execution_options(**{_READING: True}), expire_on_commit=False, autoflush=False
         )
+        # Called after each commit: quick, and never raises.
+        self.committed: Callable[[], None] = lambda: None
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
@@ -105,6 +107,7 @@ class Database:
             raise
         finally:
             session.close()
+        self.committed()
 
     @contextmanager
     def reading(self) -> Iterator[Session]:

@@ -24,7 +24,9 @@ def configure_logging(*, quiet: bool = False) -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        # One write a line: several processes share a terminal or a pipe, and print() writes the line's end by itself.
+        # The stream is looked up for each line: one that stood there at the start may have been closed since.
+        logger_factory=lambda *_: structlog.WriteLogger(sys.stderr),
         cache_logger_on_first_use=False,
     )
 

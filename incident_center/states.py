@@ -130,6 +130,14 @@ class DeliveryState(StrEnum):
     QUARANTINED = "quarantined"
 
 
+class ProviderState(StrEnum):
+    """How all workers see a provider."""
+
+    WELL = "well"
+    RESTING = "resting"
+    PROBED = "probed"  # it has rested and is tried with one letter
+
+
 class MessageKind(StrEnum):
     """Single messages: one person, outside any fan-out."""
 

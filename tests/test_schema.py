@@ -2,17 +2,21 @@
 
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, inspect, text
+from alembic.operations import Operations
+from sqlalchemy import Connection, inspect, select, text
 
 from incident_center import schema
 from incident_center.config import Settings
 from incident_center.db import Base, Database
+from incident_center.models import Attempt, Chunk, Delivery
+from incident_center.states import Channel, DeliveryState
 from tests.support.new_migration import compare_options, write
 
 UPGRADE = """
@@ -25,6 +29,15 @@ sys.stdout.flush()
 sys.stdin.readline()
 sys.stdout.write(" ".join(upgrade(Database(sys.argv[1]), Path(sys.argv[2]))) or "nothing")
 """
+
+BEFORE_0002 = (
+    """INSERT INTO deliveries (id, update_id, incident_id, subscriber_id, channel, state, attempts, fence,
+    possibly_twice, provider, provider_ref, not_before, created_at, at)
+    VALUES (7, 3, 2, 5, 'email', 'retry', 2, 4, FALSE, 'email 1 smtp', 'Q1', :at, :at, :at)""",
+    "INSERT INTO attempts (id, delivery_id, number, at, state) VALUES (1, 7, 1, :at, 'retry')",
+    """INSERT INTO chunks (id, fanout_id, update_id, incident_id, channel, first_id, last_id, size, state, fence,
+    batch, batch_at, "left") VALUES (1, 1, 3, 2, 'email', 1, 900, 3, 'open', 1, '[700, 701, 709]', :at, 0)""",
+)
 
 
 def test_the_migrations_lead_to_what_the_models_say(empty_database: Database, settings: Settings) -> None:
@@ -161,3 +174,46 @@ def _spelled(part: Any) -> str:
     if isinstance(part, dict):
         return ", ".join(f"{key}: {_spelled(value)}" for key, value in sorted(part.items()))
     return str(part)
+
+
+def test_the_lean_ledger_carries_every_row_over(empty_database: Database, settings: Settings) -> None:
+    """A database of the version before, with a delivery that waits, its attempt, and a batch on the wire."""
+    _upgrade_to(empty_database, settings.migrations_dir, "0001")
+    at = "2026-11-01 10:00:00" + ("" if empty_database.is_sqlite else "+00")
+    with empty_database.engine.begin() as connection:
+        _only_these_rows(connection)
+        for statement in BEFORE_0002:
+            connection.execute(text(statement), {"at": at})
+    schema.upgrade(empty_database, settings.migrations_dir)
+    with empty_database.reading() as session:
+        delivery = session.get_one(Delivery, (3, 5))
+        attempt = session.scalars(select(Attempt)).one()
+        chunk = session.scalars(select(Chunk)).one()
+    assert (delivery.provider, delivery.provider_ref, delivery.attempts) == ("email 1 smtp", "Q1", 2)
+    assert (delivery.since, delivery.apart, delivery.state) == (
+        datetime(2026, 11, 1, 10, tzinfo=UTC),
+        True,
+        DeliveryState.RETRY,
+    )
+    assert (attempt.update_id, attempt.subscriber_id, attempt.channel) == (3, 5, Channel.EMAIL)
+    assert (chunk.batch, chunk.written) == ([700, 701, 709], 0)
+
+
+def _upgrade_to(database: Database, folder: Path, revision: str) -> None:
+    with database.engine.begin() as connection:
+        context = MigrationContext.configure(connection)
+        with Operations.context(context):
+            for script in schema.scripts(folder).walk_revisions(head=revision):
+                script.module.upgrade()
+                context.stamp(schema.scripts(folder), script.revision)
+
+
+def _only_these_rows(connection: Connection) -> None:
+    """The rows that the test's rows point at do not matter to it."""
+    if connection.dialect.name == "sqlite":
+        driver: Any = connection.connection.driver_connection
+        driver.rollback()
+        driver.execute("PRAGMA foreign_keys=OFF")
+        driver.execute("BEGIN IMMEDIATE")
+    else:
+        connection.execute(text("SET LOCAL session_replication_role = replica"))

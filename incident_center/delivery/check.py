@@ -13,12 +13,13 @@ from sqlalchemy import exists, select, update
 from sqlalchemy.orm import Session
 
 from incident_center.db import Database
+from incident_center.delivery.people import chunk_is_open
 from incident_center.delivery.questions import forgotten, ledger_check
 from incident_center.delivery.singles import queue_staff
 from incident_center.delivery.sql import changed
 from incident_center.house import House
 from incident_center.models import Chunk, Fanout, Incident, Update
-from incident_center.states import ChunkState, FanoutState
+from incident_center.states import FanoutState
 
 STAFF_LANGUAGE = "en"
 ALARM_LIFETIME = timedelta(hours=4)  # as long as the update itself is worth sending
@@ -48,9 +49,7 @@ def check_one(database: Database, house: House, *, now: datetime) -> bool:
 
 def _unchecked(session: Session) -> int | None:
     """The update of a fan-out that is all sent. A look that takes no lock: most rounds find nothing."""
-    still_sending = exists(
-        select(Chunk.id).where(Chunk.fanout_id == Fanout.id, Chunk.state == ChunkState.OPEN)
-    )
+    still_sending = exists(select(Chunk.id).where(Chunk.fanout_id == Fanout.id, chunk_is_open()))
     return session.scalar(
         select(Fanout.update_id)
         .where(Fanout.state == FanoutState.CUT, Fanout.checked_at.is_(None), ~still_sending)

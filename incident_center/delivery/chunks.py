@@ -1,39 +1,30 @@
-"""Chunks: claim one, mark a batch, settle it and mark the next. The marked batch is the durable intent.
+"""Chunks: lease one, mark a wave of people, settle it and mark the next. The marked people are the durable intent.
 
 Nothing touches the wire that is not marked in a committed transaction. A worker that is lost leaves its
-marked batch behind; the next claim makes those people unknown, everybody else is exactly where they were.
+marked people behind; the next claim makes them unknown, everybody else is exactly where they were. The fence
+is the lease's number: it moves on when a chunk changes hands, so a worker that was lost can write nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.orm import Session
 
+from incident_center.delivery import outcomes, walk
 from incident_center.delivery.fanout import LIVE, people_left
-from incident_center.delivery.ledger import (
-    HELD_BACK,
-    LEASE,
-    Due,
-    Result,
-    accept_late,
-    columns_of,
-    in_flight_older,
-    keep_attempts,
-    suppress_bounced,
-    unknown_rows,
-    worth_an_attempt_row,
-)
-from incident_center.delivery.people import still_due
+from incident_center.delivery.ledger import HELD_BACK, LEASE, Due, Result, accept_late, unknown_rows
+from incident_center.delivery.people import chunk_is_open
 from incident_center.delivery.retry import RESEND_UNKNOWN_AFTER
-from incident_center.delivery.sql import changed, insert_ignoring, share_locked, skip_locked
+from incident_center.delivery.sql import changed, is_postgres, skip_locked
 from incident_center.house import House
-from incident_center.models import Chunk, Delivery, Fanout, Subscriber
-from incident_center.states import Channel, ChunkState, DeliveryState
+from incident_center.models import Chunk, Fanout
+from incident_center.models.delivery import Ids
+from incident_center.states import Channel, ChunkState
 
 _COLUMNS = (
     Chunk.id,
@@ -48,23 +39,84 @@ _COLUMNS = (
     Chunk.batch_at,
 )
 _CLAIMS_A_ROUND = 8  # chunks that turn out finished or held back, before the worker looks elsewhere
+# Statements that run for every 25 people are built once: building one costs more than running it.
+_FANOUT = select(Fanout.state, Fanout.expires_at).where(Fanout.id == bindparam("fanout_id"))
+_FANOUT_HELD = _FANOUT.with_for_update(read=True)
+_NEXT_WAVE = (
+    update(Chunk.__table__)  # type: ignore[arg-type]  # a declarative class's table is a Table
+    .where(Chunk.id == bindparam("chunk_id"), Chunk.fence == bindparam("lease_fence"))
+    .values(
+        batch=bindparam("marked", type_=Ids()),
+        written=Chunk.written + bindparam("more"),
+        batch_at=bindparam("marked_at"),
+        lease_until=bindparam("until"),
+    )
+)
+
+
+@dataclass
+class Leased:
+    """A chunk that this worker holds: whom it has on the wire, and how far it has walked."""
+
+    chunk: Any
+    fence: int
+    after: int = 0
+    flying: set[int] = field(default_factory=set)
+    # Once no older words are on the wire to anybody in the chunk, none ever will be: older fan-outs mark nobody.
+    older_may_fly: bool = True
+    held_back: bool = False
+    since: datetime | None = None  # the lease's beginning, as the database counts it
+    lost: bool = False  # somebody else has taken it over
+
+    def stand_as(self, before: Leased) -> None:
+        """Takes back a settlement that was not committed. `flying` is always replaced, never changed in place."""
+        self.after, self.flying, self.held_back = before.after, before.flying, before.held_back
+        self.since, self.lost = before.since, before.lost
 
 
 @dataclass(frozen=True)
 class ChunkBatch:
-    """A marked batch of a leased chunk."""
+    """People of a leased chunk who are marked."""
 
-    chunk_id: int
-    fence: int
-    update_id: int
-    channel: Channel
+    lease: Leased
     people: list[Due]
+
+    @property
+    def chunk_id(self) -> int:
+        return int(self.lease.chunk.id)
+
+    @property
+    def fence(self) -> int:
+        return self.lease.fence
+
+    @property
+    def update_id(self) -> int:
+        return int(self.lease.chunk.update_id)
+
+    @property
+    def channel(self) -> Channel:
+        channel: Channel = self.lease.chunk.channel
+        return channel
+
+    def waves(self, number: int) -> list[ChunkBatch]:
+        """The same people in that many parts, which are sent and settled one by one."""
+        size = max(1, -(-len(self.people) // number))
+        return [
+            ChunkBatch(self.lease, self.people[start : start + size])
+            for start in range(0, len(self.people), size)
+        ]
 
 
 def any_open(session: Session, channel: Channel) -> bool:
     """A look that takes no lock."""
-    query = select(Chunk.id).where(Chunk.state == ChunkState.OPEN, Chunk.channel == channel)
+    query = select(Chunk.id).where(chunk_is_open(), Chunk.channel == channel)
     return session.scalar(query.limit(1)) is not None
+
+
+def number_free(session: Session, channel: Channel, *, most: int) -> int:
+    """How many chunks wait for a worker; more than `most` are not counted. Takes no lock."""
+    free = select(Chunk.id).where(chunk_is_open(), Chunk.channel == channel, Chunk.lease_until.is_(None))
+    return session.scalar(select(func.count()).select_from(free.limit(most).subquery())) or 0
 
 
 def recover(session: Session, *, now: datetime) -> int:
@@ -72,22 +124,22 @@ def recover(session: Session, *, now: datetime) -> int:
     lost = session.execute(
         skip_locked(
             session,
-            select(*_COLUMNS).where(Chunk.state == ChunkState.OPEN, Chunk.lease_until <= now).limit(20),
+            select(*_COLUMNS).where(chunk_is_open(), Chunk.lease_until <= now).limit(20),
         )
     ).all()
     for chunk in lost:
+        written = 0
         if chunk.batch:
-            live = _is_live(session, chunk.fanout_id, now=now)
-            again = now + RESEND_UNKNOWN_AFTER if live else None
-            unknown_rows(session, chunk, chunk.batch, now=now, again=again)
-        _put(session, chunk.id, chunk.fence, batch=[], batch_at=None, owner=None, lease_until=None)
+            again = now + RESEND_UNKNOWN_AFTER if _is_live(session, chunk.fanout_id, now=now) else None
+            written = unknown_rows(session, chunk, chunk.batch, now=now, again=again)
+        _hand_back(session, chunk.id, chunk.fence, written=Chunk.written + written)
     return len(lost)
 
 
 def claim(
     session: Session, *, channel: Channel, owner: str, now: datetime, limit: int
 ) -> tuple[ChunkBatch | None, bool]:
-    """Leases a chunk and marks its first batch; also answers whether anything was found to do."""
+    """Leases a chunk and marks its first people; also answers whether anything was found to do."""
     found = recover(session, now=now) > 0
     for _ in range(_CLAIMS_A_ROUND):
         chunk = session.execute(
@@ -96,7 +148,7 @@ def claim(
                 select(*_COLUMNS)
                 .join(Fanout, Fanout.id == Chunk.fanout_id)
                 .where(
-                    Chunk.state == ChunkState.OPEN,
+                    chunk_is_open(),
                     Chunk.channel == channel,
                     Chunk.lease_until.is_(None),
                     (Chunk.not_before.is_(None)) | (Chunk.not_before <= now),
@@ -111,7 +163,9 @@ def claim(
         if chunk is None:
             break
         found = True
-        batch = _mark(session, chunk, fence=chunk.fence, owner=owner, now=now, limit=limit, after=0)
+        lease = Leased(chunk, fence=chunk.fence + 1)
+        _lease(session, lease, owner=owner, now=now)
+        batch = _from_the_start(session, lease, now=now, limit=limit, go_on=True)
         if batch is not None:
             return batch, True
     return None, found
@@ -123,167 +177,108 @@ def settle(
     house: House,
     batch: ChunkBatch,
     results: Sequence[Result],
-    owner: str,
+    owner: str,  # noqa: ARG001 (the lease names it)
     now: datetime,
     limit: int,
     go_on: bool,
+    provider_ids: Mapping[str, int] | None = None,
+    one_by_one: bool = False,
 ) -> ChunkBatch | None:
-    """Writes the batch's outcomes and marks the next one (when `go_on`), only where the lease is still ours.
+    """Writes the outcomes and marks the next people of the chunk (when `go_on`), only where the lease is ours.
 
-    People who were not tried get no row: they are due in the chunk as before.
+    People who were not tried get no row: they are due in the chunk as before. Raises AlreadyThere when a row
+    was queued for one of them in the meantime: roll back, and call it again with `one_by_one`.
     """
-    chunk = _put(session, batch.chunk_id, batch.fence, batch=[], batch_at=None, owner=None, lease_until=None)
-    if not chunk:
+    lease = batch.lease
+    tried = [result for result in results if result.was_tried]
+    flying = lease.flying.difference(due.subscriber_id for due in batch.people)
+    people = (
+        walk.next_people(session, lease, now=now, limit=limit) if go_on and _live(session, lease, now) else []
+    )
+    written = outcomes.number_new(session, tried) if one_by_one else len(tried)
+    marked = flying.union(due.subscriber_id for due in people)
+    if not _mark(session, lease, marked, written=written, now=now):
+        lease.lost = True
         accept_late(session, results, now=now)
         return None
-    tried = [result for result in results if result.was_tried]
-    if insert_ignoring(session, Delivery, [_row(result, now=now) for result in tried]) != len(tried):
-        _settle_queued(session, tried, now=now)
-    worth = [result for result in tried if worth_an_attempt_row(result)]
-    if worth:
-        keep_attempts(session, _delivery_ids(session, batch.update_id, worth), worth, now=now)
-    suppress_bounced(session, house, tried, now=now)
-    if not go_on:
-        return None
-    row = session.execute(select(*_COLUMNS).where(Chunk.id == batch.chunk_id)).one()
-    after = max((due.subscriber_id for due in batch.people), default=0)
-    return _mark(session, row, fence=batch.fence + 1, owner=owner, now=now, limit=limit, after=after)
+    outcomes.write(
+        session, house=house, tried=tried, now=now, provider_ids=provider_ids or {}, one_by_one=one_by_one
+    )
+    lease.flying = marked
+    if people:
+        lease.after = people[-1].subscriber_id
+        return ChunkBatch(lease, people)
+    if not flying:
+        return _from_the_start(session, lease, now=now, limit=limit, go_on=go_on)
+    return None
 
 
-def _mark(
-    session: Session, chunk: Any, *, fence: int, owner: str, now: datetime, limit: int, after: int
+def _from_the_start(
+    session: Session, lease: Leased, *, now: datetime, limit: int, go_on: bool
 ) -> ChunkBatch | None:
-    """Marks the next people of a chunk; None when there is nobody, who then is settled or held back.
+    """Nobody of the chunk is on the wire: marks its first people who are due, among them whoever was passed over.
 
-    The fan-out's row is held until the commit: a publisher who supersedes it waits for the mark, and the
-    newer update's workers see it.
+    When there are none it is done, or rests, or is handed back.
     """
-    if not _is_live(session, chunk.fanout_id, now=now):
-        return None
-    people, held_back = _next_people(session, chunk, limit=limit, after=after)
-    if not people and after:
-        people, held_back = _next_people(session, chunk, limit=limit, after=0)
-    if not people:
-        if held_back:
-            _put(session, chunk.id, fence, not_before=now + HELD_BACK)
-        else:
-            _put(session, chunk.id, fence, state=ChunkState.DONE, finished_at=now, left=people_left())
-        return None
-    _put(
+    live = go_on and _live(session, lease, now)
+    if live:
+        lease.after, lease.held_back = 0, False
+        people = walk.next_people(session, lease, now=now, limit=limit)
+        if people and _mark(session, lease, {due.subscriber_id for due in people}, written=0, now=now):
+            lease.flying = {due.subscriber_id for due in people}
+            lease.after = people[-1].subscriber_id
+            return ChunkBatch(lease, people)
+    values: dict[str, Any] = {}
+    if live and lease.held_back:
+        values = {"not_before": now + HELD_BACK}
+    elif live:
+        values = {"state": ChunkState.DONE, "finished_at": now, "left": people_left()}
+    _hand_back(session, lease.chunk.id, lease.fence, **values)
+    return None
+
+
+def _lease(session: Session, lease: Leased, *, owner: str, now: datetime) -> None:
+    row = update(Chunk).where(Chunk.id == lease.chunk.id, Chunk.fence == lease.chunk.fence)
+    changed(
         session,
-        chunk.id,
-        fence,
-        batch=[row.id for row in people],
-        batch_at=now,
-        owner=owner,
-        lease_until=now + LEASE,
-        not_before=None,
+        row.values(fence=lease.fence, owner=owner, lease_until=now + LEASE, not_before=None),
     )
-    return ChunkBatch(
-        chunk.id, fence + 1, chunk.update_id, chunk.channel, [_due(chunk, row, now=now) for row in people]
-    )
+
+
+def _live(session: Session, lease: Leased, now: datetime) -> bool:
+    return _is_live(session, lease.chunk.fanout_id, now=now)
 
 
 def _is_live(session: Session, fanout_id: int, *, now: datetime) -> bool:
-    row = session.execute(
-        share_locked(session, select(Fanout.state, Fanout.expires_at).where(Fanout.id == fanout_id))
-    ).one()
+    """The fan-out's row is held until the commit: a publisher who supersedes it waits for the mark, and the
+    newer update's workers see it."""
+    query = _FANOUT_HELD if is_postgres(session) else _FANOUT
+    row = session.connection().execute(query, {"fanout_id": fanout_id}).one()
     return row.state in LIVE and row.expires_at > now
 
 
-def _next_people(session: Session, chunk: Any, *, limit: int, after: int) -> tuple[Sequence[Any], bool]:
-    """Up to `limit` people beyond `after`, without those to whom older words are on the wire; were there
-    such?"""
-    held_back = False
-    while True:
-        page = session.execute(
-            select(
-                Subscriber.id,
-                (Subscriber.email if chunk.channel is Channel.EMAIL else Subscriber.phone).label("address"),
-                Subscriber.language,
-                Subscriber.zone,
-                Subscriber.name,
-                Subscriber.form,
-            )
-            .where(still_due(chunk), Subscriber.id > after)
-            .order_by(Subscriber.id)
-            .limit(limit)
-        ).all()
-        if not page:
-            return [], held_back
-        flying = in_flight_older(
-            session,
-            incident_id=chunk.incident_id,
-            update_id=chunk.update_id,
-            people=[row.id for row in page],
-        )
-        held_back = held_back or bool(flying)
-        people = [row for row in page if row.id not in flying]
-        if people:
-            return people, held_back
-        after = page[-1].id
-
-
-def _due(chunk: Any, row: Any, *, now: datetime) -> Due:
-    return Due(
-        update_id=chunk.update_id,
-        incident_id=chunk.incident_id,
-        subscriber_id=row.id,
-        channel=chunk.channel,
-        address=row.address or "",
-        language=row.language,
-        zone=row.zone,
-        name=row.name,
-        form=row.form,
-        since=now,
-    )
-
-
-def _row(result: Result, *, now: datetime) -> dict[str, Any]:
-    due = result.due
-    return {
-        "update_id": due.update_id,
-        "incident_id": due.incident_id,
-        "subscriber_id": due.subscriber_id,
-        "channel": due.channel,
-        "fence": 0,
-        "possibly_twice": False,
-        "created_at": due.since,
-        **columns_of(result, now=now),
+def _mark(session: Session, lease: Leased, people: set[int], *, written: int, now: datetime) -> bool:
+    """Makes `people` the ones that are on the wire; False when the lease is no longer ours."""
+    values = {
+        "chunk_id": lease.chunk.id,
+        "lease_fence": lease.fence,
+        "marked": sorted(people),
+        "more": written,
+        "marked_at": now if people else None,
+        "until": now + LEASE,
     }
+    lease.since = now
+    return session.connection().execute(_NEXT_WAVE, values).rowcount == 1
 
 
-def _settle_queued(session: Session, results: Sequence[Result], *, now: datetime) -> None:
-    """People for whom a row was queued while they were on the wire: they have had it, so it is settled."""
-    for result in results:
-        session.execute(
-            update(Delivery)
-            .where(
-                Delivery.update_id == result.due.update_id,
-                Delivery.subscriber_id == result.due.subscriber_id,
-                Delivery.state == DeliveryState.DUE,
-            )
-            .values(fence=Delivery.fence + 1, **columns_of(result, now=now))
-            .execution_options(synchronize_session=False)
-        )
-
-
-def _delivery_ids(session: Session, update_id: int, results: Sequence[Result]) -> dict[int, int]:
-    people = [result.due.subscriber_id for result in results]
-    rows = session.execute(
-        select(Delivery.subscriber_id, Delivery.id).where(
-            Delivery.update_id == update_id, Delivery.subscriber_id.in_(people)
-        )
-    )
-    return {row.subscriber_id: row.id for row in rows}
-
-
-def _put(session: Session, chunk_id: int, fence: int, **values: Any) -> bool:
-    """Changes a chunk only where its fence still matches, and moves the fence on."""
-    return (
-        changed(
-            session,
-            update(Chunk).where(Chunk.id == chunk_id, Chunk.fence == fence).values(fence=fence + 1, **values),
-        )
-        == 1
-    )
+def _hand_back(session: Session, chunk_id: int, fence: int, **values: Any) -> None:
+    """The chunk is nobody's; whoever held it can write nothing more."""
+    row = update(Chunk).where(Chunk.id == chunk_id, Chunk.fence == fence)
+    free: dict[str, Any] = {
+        "batch": [],
+        "batch_at": None,
+        "owner": None,
+        "lease_until": None,
+        "fence": fence + 1,
+    }
+    changed(session, row.values({**free, **values}))

@@ -1,35 +1,51 @@
 """Couriers: a batch of letters in, one honest outcome each out. All of them hand over through
-`Apprise.notify()`."""
+`Apprise.notify()`.
+
+A batch is posted first and collected later: what is posted while another batch is collected keeps the wire busy.
+"""
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from apprise import Apprise
-
+from incident_center.delivery.limits import NO_LIMITS, ProviderLimits
 from incident_center.delivery.mailbox import MailboxStore
 from incident_center.delivery.outcome import Letter, Outcome
-from incident_center.delivery.transports.plugins import Batch, LetterPlugin, MailboxPlugin, SmtpPlugin
-from incident_center.delivery.transports.smtp import SmtpConnection
+from incident_center.delivery.transports.plugins import BatchPlugin, MailboxPlugin, SmtpPlugin
+from incident_center.delivery.transports.posted import MayGo, Posted
+from incident_center.delivery.transports.smtp_pool import SmtpPool
 from incident_center.delivery.transports.smtp_server import SmtpServer
-from incident_center.delivery.transports.stock import StockPlugin, quiet_asset
+from incident_center.delivery.transports.stock import StockPlugin
 
-MayGo = Callable[[], bool]
+__all__ = ["Courier", "MailboxCourier", "MayGo", "Posted", "SmtpCourier", "StockCourier"]
 
 
 class Courier(Protocol):
-    """One provider of one channel, with whatever connection it keeps; not for several threads.
+    """One provider of one channel, with whatever connections it keeps; not for several threads.
 
-    `send` answers in the order of the letters; None says that a letter was not tried because `may_go` said
-    no.
+    Outcomes come in the order of the letters; None says that a letter was not tried, because `may_go` said
+    no or the provider was given up.
     """
 
     name: str
     wants_raw: bool
+    limits: ProviderLimits
 
-    def send(self, letters: Sequence[Letter], may_go: MayGo) -> list[Outcome | None]: ...
+    def post(self, letters: Sequence[Letter], may_go: MayGo) -> Posted:
+        """Hands the letters over, without waiting for answers where the transport can. Several tickets may be
+        open."""
+
+    def collect(self, posted: Posted) -> list[Outcome | None]:
+        """Waits until each letter of the ticket has its outcome; the other tickets' letters move on meanwhile."""
+
+    def send(self, letters: Sequence[Letter], may_go: MayGo) -> list[Outcome | None]:
+        """Both at once."""
+
+    def allow(self, connections: int) -> None:
+        """This worker's share of the connections that the settings allow to all of them; takes hold bit by bit."""
 
     def close(self) -> None: ...
 
@@ -37,56 +53,59 @@ class Courier(Protocol):
         """From another thread, when the process must end: gives up waiting for an answer."""
 
 
-class _OwnPlugins:
-    """A row of reusable plugin objects, one a letter, and one `notify()` a batch: results come in their
-    order."""
+class _OwnCourier:
+    """One plugin object of ours that carries the whole batch."""
 
     wants_raw = True
+    limits = NO_LIMITS
 
-    def __init__(self, name: str, make: Callable[[], LetterPlugin]) -> None:
+    def __init__(self, name: str, plugin: BatchPlugin) -> None:
         self.name = name
-        self._make = make
-        self._asset = quiet_asset()
-        self._row: list[LetterPlugin] = []
+        self._plugin = plugin
+
+    def post(self, letters: Sequence[Letter], may_go: MayGo) -> Posted:
+        return self._plugin.post(letters, may_go)
+
+    def collect(self, posted: Posted) -> list[Outcome | None]:
+        return posted.outcomes
 
     def send(self, letters: Sequence[Letter], may_go: MayGo) -> list[Outcome | None]:
-        while len(self._row) < len(letters):
-            self._row.append(self._make())
-        row = self._row[: len(letters)]
-        apprise, batch = Apprise(asset=self._asset), Batch(may_go)
-        for plugin, letter in zip(row, letters, strict=True):
-            plugin.load(letter, batch)
-            apprise.add(plugin)
-        with apprise.notify(body=self.name, tag=None):
-            outcomes = [plugin.outcome for plugin in row]
-        for plugin in row:
-            plugin.load(None, None)
-        return outcomes
+        return self.collect(self.post(letters, may_go))
+
+    def allow(self, connections: int) -> None:
+        """What keeps no connections has none to share."""
 
 
-class SmtpCourier(_OwnPlugins):
-    """One kept SMTP connection."""
+class SmtpCourier(_OwnCourier):
+    """A mail server, over several kept connections."""
 
-    def __init__(self, name: str, server: SmtpServer) -> None:
-        self._connection = SmtpConnection(server)
-        asset = quiet_asset()
-        super().__init__(name, lambda: SmtpPlugin(self._connection, asset=asset))
+    def __init__(
+        self, name: str, server: SmtpServer, *, tls_context: Callable[[], ssl.SSLContext] | None = None
+    ) -> None:
+        self._pool = SmtpPool(server, tls_context=tls_context)
+        super().__init__(name, SmtpPlugin(self._pool))
+
+    def collect(self, posted: Posted) -> list[Outcome | None]:
+        self._pool.wait(posted)
+        return posted.outcomes
+
+    def allow(self, connections: int) -> None:
+        self._pool.allow(connections)
 
     def close(self) -> None:
-        self._connection.close()
+        self._pool.close()
 
     def abort(self) -> None:
-        self._connection.abort()
+        self._pool.abort()
 
 
-class MailboxCourier(_OwnPlugins):
+class MailboxCourier(_OwnCourier):
     """The demo's mailbox."""
 
     def __init__(
         self, name: str, store: MailboxStore, *, now: Callable[[], datetime], from_line: bytes = b""
     ) -> None:
-        asset = quiet_asset()
-        super().__init__(name, lambda: MailboxPlugin(store, now=now, from_line=from_line, asset=asset))
+        super().__init__(name, MailboxPlugin(store, now=now, from_line=from_line))
 
     def close(self) -> None:
         """Nothing is kept open."""
@@ -99,21 +118,29 @@ class StockCourier:
     """One of Apprise's own plugins: one `notify()` a letter, because its answer is for the whole object."""
 
     wants_raw = False
+    limits = NO_LIMITS
 
     def __init__(self, name: str, plugin: StockPlugin) -> None:
         self.name = name
         self._plugin = plugin
 
-    def send(self, letters: Sequence[Letter], may_go: MayGo) -> list[Outcome | None]:
-        batch = Batch(may_go)
-        return [self._one(letter, batch) for letter in letters]
+    def post(self, letters: Sequence[Letter], may_go: MayGo) -> Posted:
+        posted = Posted(letters, may_go)
+        for place, letter in enumerate(letters):
+            if posted.stopped or not may_go():
+                posted.give_back()
+            else:
+                posted.settle(place, self._plugin.deliver(letter))
+        return posted
 
-    def _one(self, letter: Letter, batch: Batch) -> Outcome | None:
-        if batch.stopped or not batch.may_go():
-            return None
-        outcome = self._plugin.deliver(letter)
-        batch.note(outcome)
-        return outcome
+    def collect(self, posted: Posted) -> list[Outcome | None]:
+        return posted.outcomes
+
+    def send(self, letters: Sequence[Letter], may_go: MayGo) -> list[Outcome | None]:
+        return self.collect(self.post(letters, may_go))
+
+    def allow(self, connections: int) -> None:
+        """One at a time, whatever is allowed."""
 
     def close(self) -> None:
         """The library opens a connection for each message."""

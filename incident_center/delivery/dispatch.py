@@ -1,98 +1,125 @@
 """From marked people to outcomes: compose, choose a provider, hand over, fall back to the next one.
 
-No database here. A provider whose errors pile up is rested; the next one takes over only what has certainly
-not been accepted, never what is unknown.
+A wave is started and finished later, so that the next one can be marked while it is on the wire. A provider
+whose errors pile up is rested; the next one takes over only what has certainly not been accepted, never what is
+unknown. No database here: `health` says who may be asked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from incident_center.delivery.courier import Courier, MayGo
+from incident_center.delivery.health import Health
 from incident_center.delivery.ledger import Due, Result
 from incident_center.delivery.mailer import Mailer
 from incident_center.delivery.outcome import Letter, Outcome
 from incident_center.delivery.postbox import Single
 from incident_center.delivery.providers import Providers
-from incident_center.delivery.retry import Breaker
 from incident_center.delivery.rules import Try
 from incident_center.delivery.team import reached
+from incident_center.delivery.transports.posted import Posted
 from incident_center.states import Channel
 
-_UNREACHABLE = ("connect", "tls", "timeout")
+
+@dataclass(slots=True)
+class Wave:
+    """People whose letters are with a courier. `results` holds all of them, `composed` those who have a letter."""
+
+    channel: Channel
+    results: list[Result]
+    may_go: MayGo
+    composed: list[Result]
+    courier: Courier | None = None
+    posted: Posted | None = None
 
 
 class Dispatch:
-    """One worker's providers with their breakers."""
+    """One worker's providers."""
 
-    def __init__(self, providers: Providers, mailer: Mailer, *, clock: Callable[[], datetime]) -> None:
-        self._providers, self._mailer, self._clock = providers, mailer, clock
-        self._breakers: dict[str, Breaker] = {}
+    def __init__(
+        self, providers: Providers, mailer: Mailer, *, health: Health, clock: Callable[[], datetime]
+    ) -> None:
+        self._providers, self._mailer, self._health, self._clock = providers, mailer, health, clock
+
+    def names(self, channel: Channel) -> list[str]:
+        return [courier.name for courier in self._providers.by_channel.get(channel, [])]
 
     def ready(self, channel: Channel, now: datetime) -> list[Courier]:
-        """The channel's providers that are not resting, first preferred."""
+        """The channel's providers that may be asked, first preferred."""
         couriers = self._providers.by_channel.get(channel, [])
-        return [courier for courier in couriers if not self._breaker(courier).resting(now)]
+        return [courier for courier in couriers if self._health.usable(courier.name, now)]
 
-    def probing(self, channel: Channel, now: datetime) -> bool:
-        """The provider whose turn it is has just rested: it gets one letter before it gets fifty."""
-        ready = self.ready(channel, now)
-        return bool(ready) and self._breaker(ready[0]).probing
+    def start(self, channel: Channel, people: Sequence[Due], may_go: MayGo) -> Wave:
+        """Composes for the first provider that may be asked and hands over, without waiting where it can."""
+        wave = Wave(channel, [Result(due) for due in people], may_go, [])
+        for courier in self.ready(channel, self._clock())[:1]:
+            self._post(wave, courier, wave.results)
+        return wave
+
+    def finish(self, wave: Wave) -> list[Result]:
+        """One result a person, in their order. A person who was not tried has no tries and no poison."""
+        elsewhere = self._collect(wave)
+        asked = {wave.courier.name} if wave.courier else set()
+        while elsewhere and wave.may_go():
+            others = [c for c in self.ready(wave.channel, self._clock()) if c.name not in asked]
+            # Its pace was not reserved for these people; they are due again at once, and then it is asked first.
+            if not others or others[0].limits.rate is not None:
+                break
+            asked.add(others[0].name)
+            self._post(wave, others[0], elsewhere)
+            elsewhere = self._collect(wave)
+        return wave.results
 
     def send(self, channel: Channel, people: Sequence[Due], may_go: MayGo) -> list[Result]:
-        """One result a person, in their order. A person who was not tried has no tries and no poison."""
-        results = {(due.update_id, due.subscriber_id): Result(due) for due in people}
+        """Both at once. What may have been accepted goes to the same provider again, with the same Message-ID, or
+        nowhere; a worker that was lost could not say whom it had asked: then it is the one that comes first."""
+        results = {id(due): Result(due) for due in people}
         for name in {due.provider for due in people if due.resend}:
-            own = [due for due in people if due.resend and due.provider == name]
-            self._resend(channel, name, [results[due.update_id, due.subscriber_id] for due in own], may_go)
-        fresh = [result for result in results.values() if not result.due.resend]
-        for courier in self.ready(channel, self._clock()):
-            fresh = self._hand_over(courier, fresh, may_go)
-            if not fresh or not may_go():
-                break
+            again = [due for due in people if due.resend and due.provider == name]
+            for courier in self._same(channel, name):
+                wave = Wave(channel, [results[id(due)] for due in again], may_go, [])
+                self._post(wave, courier, wave.results)
+                self._collect(wave)
+        fresh = [due for due in people if not due.resend]
+        if fresh and may_go():
+            for result in self.finish(self.start(channel, fresh, may_go)):
+                results[id(result.due)] = result
         return list(results.values())
 
-    def _resend(self, channel: Channel, name: str | None, own: list[Result], may_go: MayGo) -> None:
-        """What may have been accepted goes to the same provider again, with the same Message-ID, or nowhere.
+    def _same(self, channel: Channel, name: str | None) -> list[Courier]:
+        couriers = [c for c in self._providers.by_channel.get(channel, []) if name in {c.name, None}][:1]
+        return [courier for courier in couriers if self._health.usable(courier.name, self._clock())]
 
-        A worker that was lost could not say whom it had asked: then it is the one that it would have asked
-        first.
-        """
-        couriers = self._providers.by_channel.get(channel, [])
-        chosen = [courier for courier in couriers if name in {courier.name, None}][:1]
-        for courier in chosen:
-            if not self._breaker(courier).resting(self._clock()):
-                self._hand_over(courier, own, may_go)
-
-    def _hand_over(self, courier: Courier, wanted: Sequence[Result], may_go: MayGo) -> list[Result]:
-        """Sends one batch; answers who may be handed to the next provider."""
-        now = self._clock()
-        composed: list[tuple[Result, Letter]] = []
-        for result in wanted:
-            try:
-                letter, result.wording_id = self._mailer.letter(result.due, raw=courier.wants_raw, now=now)
-            except Exception as error:  # noqa: BLE001 (whatever it is, it must not stop the other forty-nine)
-                result.poison = _poison(error)
+    def _post(self, wave: Wave, courier: Courier, wanted: Sequence[Result]) -> None:
+        wave.courier, wave.posted, wave.composed = courier, None, []
+        letters: list[Letter] = []
+        made = self._mailer.batch([result.due for result in wanted], raw=courier.wants_raw, now=self._clock())
+        for result, letter in zip(wanted, made, strict=True):
+            if isinstance(letter, Exception):
+                result.poison = _poison(letter)
             else:
-                composed.append((result, letter))
-        outcomes = self._send(courier, [letter for _, letter in composed], may_go)
-        elsewhere = []
-        for (result, _), outcome in zip(composed, outcomes, strict=True):
+                letters.append(letter[0])
+                result.wording_id = letter[1]
+                wave.composed.append(result)
+        if letters:
+            wave.posted = courier.post(letters, wave.may_go)
+
+    def _collect(self, wave: Wave) -> list[Result]:
+        """Waits for the outcomes; answers who may be handed to the next provider."""
+        if wave.courier is None or wave.posted is None:
+            return []
+        outcomes = wave.courier.collect(wave.posted)
+        self._health.note(wave.courier.name, outcomes, self._clock())
+        name, elsewhere = wave.courier.name, []
+        for result, outcome in zip(wave.composed, outcomes, strict=True):
             if outcome is not None:
-                result.tries.append(Try(courier.name, outcome))
+                result.tries.append(Try(name, outcome))
             if outcome is None or (outcome.state == "retry" and outcome.provider_wide):
                 elsewhere.append(result)
         return elsewhere
-
-    def _send(self, courier: Courier, letters: Sequence[Letter], may_go: MayGo) -> list[Outcome | None]:
-        if not letters:
-            return []
-        outcomes = courier.send(letters, may_go)
-        for outcome in outcomes:
-            if outcome is not None:
-                self._note(courier, outcome)
-        return outcomes
 
     def send_single(self, single: Single, may_go: MayGo) -> tuple[list[Try], str | None]:
         """The tries of one message, or why it could not be composed."""
@@ -104,15 +131,20 @@ class Dispatch:
                 continue
             try:
                 letter = self._mailer.single(single, raw=courier.wants_raw)
-            except Exception as error:  # noqa: BLE001 (see _hand_over)
+            except Exception as error:  # noqa: BLE001 (whatever it is, it must not stop the others)
                 return tries, _poison(error)
-            outcome = self._send(courier, [letter], may_go)[0]
+            outcome = self._one(courier, letter, may_go)
             if outcome is None:
                 break
             tries.append(Try(courier.name, outcome))
             if single.resend or outcome.state != "retry" or not outcome.provider_wide:
                 break
         return tries, None
+
+    def _one(self, courier: Courier, letter: Letter, may_go: MayGo) -> Outcome | None:
+        outcome = courier.send([letter], may_go)[0]
+        self._health.note(courier.name, [outcome], self._clock())
+        return outcome
 
     def tell_staff(self, single: Single) -> list[Try]:
         """One outcome for each of the group's staff URLs that has not had it."""
@@ -121,17 +153,6 @@ class Dispatch:
             for staff in reached(self._providers.staff, single.headers.get("group", ""))
             if staff.name not in single.told
         ]
-
-    def _note(self, courier: Courier, outcome: Outcome) -> None:
-        breaker = self._breaker(courier)
-        unreachable = outcome.code.startswith(_UNREACHABLE)
-        if outcome.state == "accepted":
-            breaker.worked()
-        elif unreachable or outcome.provider_wide:
-            breaker.failed(self._clock(), at_once=unreachable)
-
-    def _breaker(self, courier: Courier) -> Breaker:
-        return self._breakers.setdefault(courier.name, Breaker())
 
 
 def _poison(error: Exception) -> str:

@@ -6,27 +6,31 @@ The database session is closed before anything touches the wire.
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 
 import structlog
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
 
 from incident_center import clock as house_clock
 from incident_center.db import Database
-from incident_center.delivery import check, chunks, fanout, postbox, rows
+from incident_center.delivery import check, chunks, fanout, pace, postbox, receipt_rows, receipts, rows, slots
+from incident_center.delivery.bulk import Bulk
 from incident_center.delivery.dispatch import Dispatch
-from incident_center.delivery.leases import LeaseKeeper
+from incident_center.delivery.health import Health
+from incident_center.delivery.installation import Guard
+from incident_center.delivery.leases import LeaseKeeper, surely
 from incident_center.delivery.ledger import BATCH, Due, Result, renewal
 from incident_center.delivery.mailer import Mailer
 from incident_center.delivery.providers import Providers, build_providers
 from incident_center.delivery.rules import Try
+from incident_center.delivery.sms_couriers import SmppCourier
 from incident_center.house import House
-from incident_center.models import Chunk, Delivery, Message
+from incident_center.models import Delivery, Message
 from incident_center.states import Channel, MessageKind
 
-# How long bulk may go on before single messages and retries get their turn again.
-BULK_SECONDS = 5.0
 _log = structlog.get_logger()
 
 
@@ -45,8 +49,38 @@ class Engine:
         self._database, self._house, self._owner, self._clock = database, house, owner, clock
         self._providers = providers or build_providers(house.settings, now=clock)
         self._mailer = Mailer(house)
-        self._dispatch = Dispatch(self._providers, self._mailer, clock=clock)
+        names = {
+            courier.name: channel
+            for channel, couriers in self._providers.by_channel.items()
+            for courier in couriers
+        }
+        self._rates = {
+            courier.name: courier.limits.rate
+            for couriers in self._providers.by_channel.values()
+            for courier in couriers
+            if courier.limits.rate is not None
+        }
+        self._shared = [
+            courier
+            for couriers in self._providers.by_channel.values()
+            for courier in couriers
+            if courier.limits.connections is not None
+        ]
+        self._shared_at: datetime | None = None
+        self._health = Health(names, owner=owner)
+        self._dispatch = Dispatch(self._providers, self._mailer, health=self._health, clock=clock)
         self._keeper = LeaseKeeper(database, clock)
+        self._guard = Guard(database, house, clock=clock)
+        self._bulk = Bulk(
+            database,
+            house,
+            owner=owner,
+            clock=clock,
+            dispatch=self._dispatch,
+            mailer=self._mailer,
+            health=self._health,
+            keeper=self._keeper,
+        )
 
     def expand_once(self) -> bool:
         """Cuts the next chunks of an open fan-out; settles chunks that were overtaken."""
@@ -63,29 +97,84 @@ class Engine:
         with self._database.reading() as session:
             if not postbox.anything_waits(session, now=now):
                 return False
+        if not self._guard.may_send():
+            return False
         with self._database.transaction() as session:
             leased, found = postbox.claim(session, owner=self._owner, now=now)
+        if leased:
+            self._register()
         for single in leased:
-            self._send_single(single)
+            self._send_single(single, since=now)
         return found
 
     def deliver_once(self, channel: Channel) -> bool:
-        """Sends what is due on one channel: rows first, then bulk for a few seconds."""
+        """Sends what is due on one channel: rows first, then bulk for a second."""
         now = self._clock()
+        with self._database.reading() as session:
+            waits = rows.anything_waits(session, channel, now=now)
+            open_chunks = chunks.any_open(session, channel)
+            if not (waits or open_chunks):
+                return False
+            self._health.look(session)
+        if not self._guard.may_send():
+            return False
+        self._register()
         if not self._dispatch.ready(channel, now):
             return False
-        with self._database.reading() as session:
-            waits, open_chunks = (
-                rows.anything_waits(session, channel, now=now),
-                chunks.any_open(session, channel),
-            )
         if waits and self._send_rows(channel):
             return True
-        return open_chunks and self._send_bulk(channel)
+        return open_chunks and self._bulk.run(channel, tell=self._tell_of_poison)
+
+    def _register(self) -> None:
+        """Each provider has a row, and this worker its share of connections, before it is asked."""
+        if not self._health.registered:
+            with self._database.transaction() as session:
+                self._health.register(session)
+        self._share_connections()
+
+    def _share_connections(self) -> None:
+        """Providers whose settings say how many connections all workers may keep together."""
+        now = self._clock()
+        if not self._shared or (self._shared_at and abs(now - self._shared_at) < slots.LOOK_EVERY):
+            return
+        with self._database.transaction() as session:
+            for courier in self._shared:
+                share = slots.share(
+                    session,
+                    self._health.ids[courier.name],
+                    total=courier.limits.connections or 1,
+                    owner=self._owner,
+                    now=now,
+                )
+                (self._health.unconnected.discard if share else self._health.unconnected.add)(courier.name)
+                courier.allow(share)
+        self._shared_at = now
 
     def check_once(self) -> bool:
         """Checks the ledger of one fan-out that has been sent; alarms when somebody was forgotten."""
         return check.check_one(self._database, self._house, now=self._clock())
+
+    def receipts_once(self) -> bool:
+        """Takes in what SMPP sessions have brought, and applies receipts that came before their rows."""
+        for courier in self._sessions():
+            for receipt in courier.receipts():
+                with self._database.transaction() as session:
+                    receipts.keep_smpp(
+                        session,
+                        house=self._house,
+                        provider_name=courier.name,
+                        receipt=receipt,
+                        now=self._clock(),
+                    )
+        return receipt_rows.receipts_once(self._database, self._house, now=self._clock())
+
+    def texts(self) -> list[tuple[str, str]]:
+        """Customers' texts that have come over SMPP sessions: (number, words)."""
+        return [text for courier in self._sessions() for text in courier.texts()]
+
+    def _sessions(self) -> list[SmppCourier]:
+        couriers = self._providers.by_channel.get(Channel.SMS, [])
+        return [courier for courier in couriers if isinstance(courier, SmppCourier)]
 
     def halt(self) -> None:
         """From another thread: nothing more goes on the wire; what is on it is waited for and settled."""
@@ -98,73 +187,57 @@ class Engine:
 
     def release(self) -> None:
         """Ends connections and the lease keeper; whatever is due stays due."""
+        self._bulk.close()
         self._keeper.stop()
+        if self._shared_at is not None:
+            # A database that is away finds out by itself: slots that are not renewed are free again.
+            with suppress(DBAPIError), self._database.transaction() as session:
+                slots.give_back(session, self._owner)
         self._providers.close()
 
-    def _limit(self, channel: Channel) -> int:
-        """A provider that has just rested gets one letter before it gets fifty."""
-        return 1 if self._dispatch.probing(channel, self._clock()) else BATCH[channel]
-
     def _send_rows(self, channel: Channel) -> bool:
+        now = self._clock()
         with self._database.transaction() as session:
-            batch, found = rows.claim(
-                session, channel=channel, owner=self._owner, now=self._clock(), limit=self._limit(channel)
-            )
+            limit = self._bulk.limit(session, channel, BATCH[channel], now=now)
+            if not limit:
+                return False
+            batch, found = rows.claim(session, channel=channel, owner=self._owner, now=now, limit=limit)
             self._mailer.load(session, {due.update_id for due in batch.people}, channel)
         if not batch.people:
             return found
         keep = renewal(Delivery, batch.ids, batch.fences)
-        with self._keeper.hold(keep) as lease:
+        with self._keeper.hold(keep, since=now) as lease:
             results = self._dispatch.send(channel, batch.people, lease.is_ours)
-        with self._database.transaction() as session:
-            rows.settle(session, house=self._house, results=results, now=self._clock())
+        surely(lambda: self._settle_rows(results), lease)
         self._tell_of_poison(results)
         return True
 
-    def _send_bulk(self, channel: Channel) -> bool:
+    def _settle_rows(self, results: Sequence[Result]) -> None:
         with self._database.transaction() as session:
-            batch, found = chunks.claim(
-                session, channel=channel, owner=self._owner, now=self._clock(), limit=self._limit(channel)
-            )
-            if batch is not None:
-                self._mailer.load(session, {batch.update_id}, channel)
-        end = time.monotonic() + BULK_SECONDS
-        while batch is not None:
-            batch = self._send_batch(batch, end=end)
-        return found
-
-    def _send_batch(self, batch: chunks.ChunkBatch, *, end: float) -> chunks.ChunkBatch | None:
-        keep = renewal(Chunk, [batch.chunk_id], [batch.fence])
-        with self._keeper.hold(keep) as lease:
-            results = self._dispatch.send(batch.channel, batch.people, lease.is_ours)
-        ready = bool(self._dispatch.ready(batch.channel, self._clock()))
-        well = ready and all(result.was_tried for result in results)
-        with self._database.transaction() as session:
-            following = chunks.settle(
+            self._health.tell(session)
+            rows.settle(
                 session,
                 house=self._house,
-                batch=batch,
                 results=results,
-                owner=self._owner,
                 now=self._clock(),
-                limit=self._limit(batch.channel),
-                go_on=well and time.monotonic() < end,
+                provider_ids=self._health.ids,
             )
-            if following is not None:
-                self._mailer.load(session, {following.update_id}, following.channel)
-        self._tell_of_poison(results)
-        return following
 
-    def _send_single(self, single: postbox.Single) -> None:
+    def _send_single(self, single: postbox.Single, *, since: datetime) -> None:
         tries: list[Try] = []
         poison: str | None = None
         keep = renewal(Message, [single.id], [single.fence])
-        with self._keeper.hold(keep) as lease:
+        with self._keeper.hold(keep, since=since) as lease:
             if single.kind is MessageKind.STAFF:
                 tries = self._dispatch.tell_staff(single)
             else:
                 tries, poison = self._dispatch.send_single(single, lease.is_ours)
+        surely(lambda: self._settle_single(single, tries, poison), lease)
+
+    def _settle_single(self, single: postbox.Single, tries: Sequence[Try], poison: str | None) -> None:
         with self._database.transaction() as session:
+            self._health.tell(session)
+            self._charge(session, tries)
             postbox.settle(
                 session,
                 house=self._house,
@@ -174,6 +247,12 @@ class Engine:
                 now=self._clock(),
                 chance=random.random(),  # noqa: S311 (spreads retries, guards nothing)
             )
+
+    def _charge(self, session: Session, tries: Sequence[Try]) -> None:
+        """A single message is never held back by its provider's pace; bulk waits for it."""
+        for name, rate in self._rates.items():
+            if number := sum(one.provider == name for one in tries):
+                pace.charge(session, self._health.ids[name], rate=rate, number=number, now=self._clock())
 
     def _tell_of_poison(self, results: Sequence[Result]) -> None:
         for result in results:

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from incident_center.delivery.people import (
     ENDED_PHASES,
     audience,
+    chunk_is_open,
     concerned,
     told_of,
     unresolved,
@@ -75,18 +76,18 @@ def queue_current_status(session: Session, *, subscriber: Subscriber, now: datet
     rows = [
         {
             "update_id": update_id,
-            "incident_id": incident_id,
             "subscriber_id": subscriber.id,
             "channel": subscriber.channel,
             "state": DeliveryState.DUE,
             "attempts": 0,
             "fence": 0,
             "possibly_twice": False,
+            "apart": True,
             "not_before": now,
             "at": now,
-            "created_at": now,
+            "since": now,
         }
-        for update_id, incident_id in _current(session, subscriber, now=now)
+        for update_id, _ in _current(session, subscriber, now=now)
         if not _on_the_wire(session, update_id=update_id, subscriber_id=subscriber.id)
     ]
     insert_ignoring(session, Delivery, rows)
@@ -138,7 +139,7 @@ def anything_to_cut(session: Session, *, now: datetime) -> bool:
     ended = exists(
         select(Chunk.id)
         .join(Fanout, Fanout.id == Chunk.fanout_id)
-        .where(Chunk.state == ChunkState.OPEN, (Fanout.state.not_in(LIVE)) | (Fanout.expires_at <= now))
+        .where(chunk_is_open(), (Fanout.state.not_in(LIVE)) | (Fanout.expires_at <= now))
     )
     return bool(session.scalar(select(or_(opened, ended))))
 
@@ -208,22 +209,25 @@ def _chunks(fanout: Fanout, channel: Channel, ids: Sequence[int]) -> list[dict[s
 
 
 def settle_superseded(session: Session, *, now: datetime) -> bool:
-    """Closes chunks whose update has been overtaken or is too old; answers whether there were any.
+    """Closes chunks whose update was overtaken, stopped, or is too old; answers whether there were any.
 
     `left` becomes the number of people who will not get this update. A chunk with people on the wire is
     left to its worker, or to the recovery of its lease.
     """
-    overtaken = select(Fanout.id).where(Fanout.state.not_in(LIVE))
-    too_old = select(Fanout.id).where(Fanout.expires_at <= now)
+    ended = {
+        ChunkState.SUPERSEDED: Fanout.state == FanoutState.SUPERSEDED,
+        ChunkState.CANCELLED: Fanout.state == FanoutState.CANCELLED,
+        ChunkState.EXPIRED: Fanout.expires_at <= now,
+    }
     settled = 0
-    for fanouts, state in ((overtaken, ChunkState.SUPERSEDED), (too_old, ChunkState.EXPIRED)):
+    for state, condition in ended.items():
         ids = session.scalars(
             skip_locked(
                 session,
                 select(Chunk.id)
                 .where(
-                    Chunk.state == ChunkState.OPEN,
-                    Chunk.fanout_id.in_(fanouts),
+                    chunk_is_open(),
+                    Chunk.fanout_id.in_(select(Fanout.id).where(condition)),
                     Chunk.batch_at.is_(None),
                     (Chunk.lease_until.is_(None)) | (Chunk.lease_until <= now),
                 )
@@ -243,7 +247,7 @@ def settle_superseded(session: Session, *, now: datetime) -> bool:
 def people_left() -> object:
     """A chunk's people without a delivery, as an expression for an UPDATE of chunks; never below 0."""
     written = (
-        select(func.count(Delivery.id))
+        select(func.count(Delivery.subscriber_id))
         .where(
             Delivery.update_id == Chunk.update_id,
             Delivery.channel == Chunk.channel,

@@ -4,17 +4,21 @@ one."""
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from typing import TypeVar
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from incident_center.db import Database
 from incident_center.delivery.ledger import LEASE
 
 RENEW_EVERY = LEASE.total_seconds() / 3
+_AWAY_SECONDS = 0.5
+Value = TypeVar("Value")
 Renew = Callable[[Session, datetime], bool]
 
 
@@ -37,6 +41,20 @@ class Lease:
         worker is told to end."""
         return not self._lost and not self._halted.is_set() and self._clock() < self._until
 
+    def stands(self) -> bool:
+        """Whether it has not run out: outcomes may be written, even when nothing more may be sent."""
+        return not self._lost and self._clock() < self._until
+
+    def give_up(self) -> None:
+        """What is still on its way to the wire does not go there."""
+        self._lost = True
+
+    def renewed(self, since: datetime) -> None:
+        """A settlement has prolonged it from `since` on, unless it had run out: a worker that was asleep must not send
+        the rest of what it had marked, somebody else has taken those people over."""
+        if self._clock() < self._until:
+            self._until = max(self._until, since + LEASE)
+
     def prolong(self, database: Database) -> None:
         until = self._clock() + LEASE
         try:
@@ -50,13 +68,30 @@ class Lease:
             self._lost = True
 
 
+def surely(
+    write: Callable[[], Value], lease: Lease, *, sleep: Callable[[float], object] = time.sleep
+) -> Value:
+    """Writes outcomes, again and again while the database is away and the lease stands.
+
+    They are known here and nowhere else: given up, these people would be unknown and written to twice. A commit
+    whose answer was lost is no harm: the write finds its own rows and leaves them.
+    """
+    while True:
+        try:
+            return write()
+        except DBAPIError:
+            if not lease.stands():
+                raise
+            sleep(_AWAY_SECONDS)
+
+
 class LeaseKeeper:
     """One small thread a worker; it sleeps unless something is on the wire for longer than a third of a
     lease."""
 
     def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
         self._database, self._clock = database, clock
-        self._current: Lease | None = None
+        self._held: list[Lease] = []
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self.halted = threading.Event()
@@ -64,18 +99,30 @@ class LeaseKeeper:
         self._thread: threading.Thread | None = None
 
     @contextmanager
-    def hold(self, renew: Renew) -> Iterator[Lease]:
-        """Keeps a lease that was taken a moment ago, for as long as the block lasts."""
-        lease = Lease(renew, self._clock() + LEASE, self._clock, self.halted)
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="lease-keeper", daemon=True)
-            self._thread.start()
-        self._current = lease
+    def hold(self, renew: Renew, *, since: datetime) -> Iterator[Lease]:
+        """Keeps a lease that was taken at `since`, for as long as the block lasts."""
+        lease = self.keep(renew, since=since)
         try:
             yield lease
         finally:
-            with self._lock:  # a renewal that is under way ends before the outcome is written
-                self._current = None
+            self.drop(lease)
+
+    def keep(self, renew: Renew, *, since: datetime) -> Lease:
+        """Keeps a lease until it is dropped. It was taken at `since`, the moment that the database was told: the commit
+        may have taken its time, and nobody may believe in a lease for longer than the others do."""
+        lease = Lease(renew, since + LEASE, self._clock, self.halted)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="lease-keeper", daemon=True)
+            self._thread.start()
+        with self._lock:
+            self._held.append(lease)
+        return lease
+
+    def drop(self, lease: Lease) -> None:
+        """A renewal that is under way ends before this returns, so before the outcome is written."""
+        with self._lock:
+            if lease in self._held:
+                self._held.remove(lease)
 
     def stop(self) -> None:
         self._stopped = True
@@ -87,11 +134,11 @@ class LeaseKeeper:
         self._wake.clear()
 
     def _run(self) -> None:
-        seen: Lease | None = None
+        seen: list[Lease] = []
         while not self._wake.wait(RENEW_EVERY) and not self._stopped:
             with self._lock:
-                lease = self._current
-                # Renewed from its second sighting on: a batch of milliseconds never costs a write.
-                if lease is not None and lease is seen:
-                    lease.prolong(self._database)
-                seen = lease
+                # Renewed from its second sighting on: a wave of milliseconds never costs a write.
+                for lease in self._held:
+                    if any(lease is one for one in seen):
+                        lease.prolong(self._database)
+                seen = list(self._held)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import select, tuple_, update
 from sqlalchemy.orm import Session
 
 from incident_center.delivery.outcome import Outcome
@@ -16,20 +16,22 @@ from incident_center.delivery.rules import Settled, Try, settled
 from incident_center.delivery.sql import changed, insert_all
 from incident_center.delivery.suppress import suppress
 from incident_center.house import House
-from incident_center.models import Attempt, Chunk, Delivery
+from incident_center.models import Attempt, Chunk, Delivery, Update
 from incident_center.states import Channel, DeliveryState, SuppressionReason
 
 LEASE = timedelta(seconds=60)
 BATCH = {Channel.EMAIL: 50, Channel.SMS: 4}  # bounds what a crash makes doubtful
+# A batch goes out in so many waves: while one is on the wire, the one before it is settled and the next is marked.
+WAVES = {Channel.EMAIL: 2, Channel.SMS: 1}
 HELD_BACK = timedelta(seconds=2)  # while older words to the same person are on the wire
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Due:
     """One person to be written to about one update, as read when they were marked.
 
     `attempts` are those before; `resend` says that an earlier one may have been accepted, `provider` by whom.
-    `delivery_id` and `fence` are a row's own; people of a chunk have none yet.
+    `fence` is a row's own; people of a chunk have none yet.
     """
 
     update_id: int
@@ -45,11 +47,10 @@ class Due:
     attempts: int = 0
     resend: bool = False
     provider: str | None = None
-    delivery_id: int | None = None
     fence: int = 0
 
 
-@dataclass
+@dataclass(slots=True)
 class Result:
     """What became of one person: the tries in their order, or why nothing could be composed."""
 
@@ -68,7 +69,7 @@ class Result:
         return bool(self.tries) or self.poison is not None
 
 
-def columns_of(result: Result, *, now: datetime) -> dict[str, Any]:
+def columns_of(result: Result, *, now: datetime, provider_ids: Mapping[str, int]) -> dict[str, Any]:
     """The delivery's columns that an outcome decides."""
     due, outcome = result.due, result.outcome
     if outcome is None:
@@ -88,7 +89,7 @@ def columns_of(result: Result, *, now: datetime) -> dict[str, Any]:
         "state": said.state,
         "not_before": said.not_before,
         "attempts": due.attempts + len(result.tries),
-        "provider": result.tries[-1].provider if result.tries else None,
+        "provider_id": provider_ids.get(result.tries[-1].provider) if result.tries else None,
         "provider_ref": reference,
         "code": code[:24],
         "detail": said.detail or None,
@@ -105,11 +106,13 @@ def worth_an_attempt_row(result: Result) -> bool:
     )
 
 
-def keep_attempts(session: Session, ids: dict[int, int], results: Iterable[Result], *, now: datetime) -> None:
-    """The tries that are worth a row; `ids` are the deliveries' by subscriber."""
+def keep_attempts(session: Session, results: Iterable[Result], *, now: datetime) -> None:
+    """The tries that are worth a row."""
     rows = [
         {
-            "delivery_id": ids[result.due.subscriber_id],
+            "update_id": result.due.update_id,
+            "subscriber_id": result.due.subscriber_id,
+            "channel": result.due.channel,
             "number": result.due.attempts + number,
             "at": now,
             "provider": one.provider,
@@ -118,7 +121,7 @@ def keep_attempts(session: Session, ids: dict[int, int], results: Iterable[Resul
             "detail": one.outcome.detail or None,
         }
         for result in results
-        if worth_an_attempt_row(result) and result.due.subscriber_id in ids
+        if worth_an_attempt_row(result)
         for number, one in enumerate(result.tries, start=1)
     ]
     insert_all(session, Attempt, rows)
@@ -172,8 +175,8 @@ def accept_late(session: Session, results: Iterable[Result], *, now: datetime) -
 
 def unknown_rows(
     session: Session, chunk: Any, people: Collection[int], *, now: datetime, again: datetime | None
-) -> None:
-    """People of a lost batch: each may or may not have been written to."""
+) -> int:
+    """People of a lost batch: each may or may not have been written to. Answers how many rows were written."""
     there = set(
         session.scalars(
             select(Delivery.subscriber_id).where(
@@ -181,42 +184,35 @@ def unknown_rows(
             )
         )
     )
-    detail = "the worker was lost while this was on the wire"
-    for subscriber_id in sorted(set(people) - there):
-        delivery_id = session.execute(
-            insert(Delivery)
-            .values(
-                update_id=chunk.update_id,
-                incident_id=chunk.incident_id,
-                subscriber_id=subscriber_id,
-                channel=chunk.channel,
-                state=DeliveryState.UNKNOWN,
-                attempts=1,
-                fence=0,
-                possibly_twice=False,
-                not_before=again,
-                code="worker-lost",
-                detail=detail,
-                at=now,
-                created_at=chunk.batch_at or now,
-            )
-            .returning(Delivery.id)
-        ).scalar_one()
-        insert_all(
-            session,
-            Attempt,
-            [
-                {
-                    "delivery_id": delivery_id,
-                    "number": 1,
-                    "at": now,
-                    "provider": None,
-                    "state": DeliveryState.UNKNOWN,
-                    "code": "worker-lost",
-                    "detail": detail,
-                }
-            ],
-        )
+    lost = sorted(set(people) - there)
+    about = {
+        "update_id": chunk.update_id,
+        "channel": chunk.channel,
+        "state": DeliveryState.UNKNOWN,
+        "at": now,
+    }
+    about |= {"code": "worker-lost", "detail": "the worker was lost while this was on the wire"}
+    insert_all(
+        session,
+        Delivery,
+        [
+            about
+            | {
+                "subscriber_id": one,
+                "attempts": 1,
+                "fence": 0,
+                "possibly_twice": False,
+                "apart": False,
+                "not_before": again,
+                "since": chunk.batch_at or now,
+            }
+            for one in lost
+        ],
+    )
+    insert_all(
+        session, Attempt, [about | {"subscriber_id": one, "number": 1, "provider": None} for one in lost]
+    )
+    return len(lost)
 
 
 def in_flight_older(session: Session, *, incident_id: int, update_id: int, people: Sequence[int]) -> set[int]:
@@ -236,9 +232,10 @@ def in_flight_older(session: Session, *, incident_id: int, update_id: int, peopl
     flying.update(
         session.scalars(
             select(Delivery.subscriber_id).where(
+                Delivery.update_id.in_(
+                    select(Update.id).where(Update.incident_id == incident_id, Update.id < update_id)
+                ),
                 Delivery.subscriber_id.in_(people),
-                Delivery.incident_id == incident_id,
-                Delivery.update_id < update_id,
                 Delivery.state == DeliveryState.SENDING,
             )
         )
@@ -247,18 +244,26 @@ def in_flight_older(session: Session, *, incident_id: int, update_id: int, peopl
 
 
 def renew(
-    session: Session, table: Any, ids: Sequence[int], fences: Sequence[int], *, until: datetime
+    session: Session, table: Any, ids: Sequence[Any], fences: Sequence[int], *, until: datetime
 ) -> bool:
-    """Prolongs leases while their people are on the wire; False when one of them is no longer ours."""
+    """Prolongs leases while their people are on the wire; False when one of them is no longer ours.
+
+    `ids` are keys: a number, or (update, subscriber) for deliveries.
+    """
     kept = 0
-    for row_id, fence in zip(ids, fences, strict=True):
+    for key, fence in zip(ids, fences, strict=True):
         values: dict[str, Any] = {"lease_until": until}
         if table is not Chunk:
             values["not_before"] = until  # rows are found again by it when their worker is lost
-        kept += changed(session, update(table).where(table.id == row_id, table.fence == fence).values(values))
+        row = (
+            tuple_(Delivery.update_id, Delivery.subscriber_id) == key
+            if table is Delivery
+            else table.id == key
+        )
+        kept += changed(session, update(table).where(row, table.fence == fence).values(values))
     return kept == len(ids)
 
 
-def renewal(table: Any, ids: Sequence[int], fences: Sequence[int]) -> Callable[[Session, datetime], bool]:
+def renewal(table: Any, ids: Sequence[Any], fences: Sequence[int]) -> Callable[[Session, datetime], bool]:
     """`renew` for these rows, as the lease keeper calls it."""
     return lambda session, until: renew(session, table, ids, fences, until=until)

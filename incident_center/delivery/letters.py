@@ -7,32 +7,30 @@ of a reader's own part, so pieces that were encoded apart make one valid body.
 from __future__ import annotations
 
 import binascii
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from email.header import Header
 from email.utils import format_datetime
 from functools import lru_cache
-from html import escape
+from operator import itemgetter
 from urllib.parse import urlsplit
 
 import idna
 
-from incident_center.delivery.composer import READER, times_said
-from incident_center.delivery.messages import one_click
-from incident_center.delivery.texts import FrozenLike
-from incident_center.playbooks import Parts, Slot, fill, from_json, normalise_sms
-from incident_center.playbooks import render as render_parts
+from incident_center.playbooks import Slot
 from incident_center.playbooks.parts import odd_character
 
+Segments = tuple[bytes | Slot, ...]
+
 # "=_" cannot occur in quoted-printable text, so this can never be mistaken for content.
+_DOT = b"=2E=\n"  # with a soft break behind it: no line becomes longer than 76
 _BOUNDARY = b"=_incident-center_="
-_SOFT_BREAK = b"=\r\n"
 # RFC 3834: keeps out-of-office replies away. The second line is what Microsoft's servers read for the same
 # purpose.
 _AUTOMATIC = b"Auto-Submitted: auto-generated\r\nX-Auto-Response-Suppress: OOF, AutoReply\r\n"
-
-_Segments = tuple[bytes | Slot, ...]
+# Visible ASCII without angle brackets on either side of the last @: nothing there to change or to refuse.
+_ordinary = re.compile(r"[!-;=?-~]+@[!-;=?A-~]+").fullmatch
 
 
 def wire_address(address: str) -> str:
@@ -40,28 +38,50 @@ def wire_address(address: str) -> str:
 
     Raises ValueError for what cannot stand in an envelope or a header.
     """
+    return address if _ordinary(address) else _checked_address(address)
+
+
+def _checked_address(address: str) -> str:
     local, _, domain = address.rpartition("@")
     if not local or not domain or not address.isprintable() or set(address) & set("<>"):
         raise ValueError("not an address that a mail server could be given")
     if " " in domain or (" " in local and not (local.startswith('"') and local.endswith('"'))):
         raise ValueError("an address cannot hold a blank")
+    return f"{local}@{domain if domain.isascii() else _ascii_domain(domain)}"
+
+
+@lru_cache(maxsize=1024)
+def _ascii_domain(domain: str) -> str:
     try:
-        ascii_domain = domain if domain.isascii() else idna.encode(domain, uts46=True).decode("ascii")
+        return idna.encode(domain, uts46=True).decode("ascii")
     except idna.IDNAError as error:
         raise ValueError("the domain is not a name") from error
-    return f"{local}@{ascii_domain}"
 
 
 def message_id(public_url: str, *, kind: str, about: int, reader: int, at: datetime) -> str:
     """The same for every attempt, so that mail systems can drop a copy; `at` keeps it apart from another
     database's."""
-    host = urlsplit(public_url).hostname or "localhost"
-    return f"<{kind}.{int(at.timestamp())}.{about}.{reader}@{host}>"
+    return message_ids(public_url, kind=kind, about=about, at=at)(reader)
+
+
+def message_ids(public_url: str, *, kind: str, about: int, at: datetime) -> Callable[[int], str]:
+    """`message_id` for many readers of the same words."""
+    start = f"<{kind}.{int(at.timestamp())}.{about}."
+    end = f"@{urlsplit(public_url).hostname or 'localhost'}>"
+    return lambda reader: f"{start}{reader}{end}"
 
 
 def quoted(text: str) -> bytes:
-    """Text as quoted-printable with CRLF line ends."""
-    return binascii.b2a_qp(text.encode(), istext=True).replace(b"\n", b"\r\n")
+    """Text as quoted-printable with CRLF line ends, and no line that begins with a dot.
+
+    SMTP doubles such dots (RFC 5321 §4.5.2). Without them nobody has to search a message for them before it is sent.
+    """
+    lines = binascii.b2a_qp(text.encode(), istext=True)
+    if lines.startswith(b"."):
+        lines = _DOT + lines[1:]
+    while b"\n." in lines:  # again, because the rest of the line may begin with one too
+        lines = lines.replace(b"\n.", b"\n" + _DOT)
+    return lines.replace(b"\n", b"\r\n")
 
 
 def header(name: str, value: str) -> bytes:
@@ -78,6 +98,59 @@ def header(name: str, value: str) -> bytes:
     return f"{name}: {encoded}\r\n".encode()
 
 
+def date_text(at: datetime) -> bytes:
+    """A moment as the Date header says it."""
+    return format_datetime(at).encode()
+
+
+class Template:
+    """What readers share, with a place between its pieces for each of `names`' values."""
+
+    def __init__(self, segments: Iterable[bytes | Slot], names: tuple[str, ...]) -> None:
+        """At least two segments must be slots."""
+        places: list[int] = []
+        self._pieces = [b""]  # shared, own, shared, own, …, shared
+        for segment in segments:
+            if isinstance(segment, Slot):
+                places.append(names.index(segment.name))
+                self._pieces += (b"", b"")
+            else:
+                self._pieces[-1] += segment
+        self._pick = itemgetter(*places)
+
+    def fill(self, values: tuple[bytes, ...]) -> bytes:
+        """The whole, with one value for each name and in their order."""
+        pieces = self._pieces.copy()
+        pieces[1::2] = self._pick(values)
+        return b"".join(pieces)
+
+
+ENVELOPE = ("to", "date", "message_id")
+
+
+def email_segments(*, headers: Segments, text: Segments, html: Segments | None) -> Segments:
+    """The whole message but for its From line, which is the provider's; its ENVELOPE is left open.
+
+    `headers` are finished lines, `text` and `html` quoted-printable.
+    """
+    start: Segments = (
+        *(b"To: ", Slot("to"), b"\r\nDate: ", Slot("date"), b"\r\nMessage-ID: ", Slot("message_id"), b"\r\n"),
+        *headers,
+        _AUTOMATIC + b"MIME-Version: 1.0\r\n",
+    )
+    if html is None:
+        return (*start, _part_head("plain"), *text, b"\r\n")
+    return (
+        *start,
+        b'Content-Type: multipart/alternative; boundary="' + _BOUNDARY + b'"\r\n\r\n',
+        b"--" + _BOUNDARY + b"\r\n" + _part_head("plain"),
+        *text,
+        b"\r\n--" + _BOUNDARY + b"\r\n" + _part_head("html"),
+        *html,
+        b"\r\n--" + _BOUNDARY + b"--\r\n",
+    )
+
+
 def raw_email(
     *,
     to: str,
@@ -88,25 +161,14 @@ def raw_email(
     text: bytes,
     html: bytes | None,
 ) -> bytes:
-    """The whole message but for its From line, which is the provider's. `subject` is a finished header
-    line."""
+    """One message by itself, but for its From line. `subject` is a finished header line."""
     # These are written as they are: ASCII, checked or made by us, and must not be folded inside an address.
     own = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    head = f"To: {wire_address(to)}\r\nDate: {format_datetime(date)}\r\nMessage-ID: {message_id}\r\n{own}"
-    start = (head.encode(), subject, _AUTOMATIC, b"MIME-Version: 1.0\r\n")
-    if html is None:
-        return b"".join((*start, _part_head("plain"), text, b"\r\n"))
-    return b"".join(
-        (
-            *start,
-            b'Content-Type: multipart/alternative; boundary="' + _BOUNDARY + b'"\r\n\r\n',
-            b"--" + _BOUNDARY + b"\r\n" + _part_head("plain"),
-            text,
-            b"\r\n--" + _BOUNDARY + b"\r\n" + _part_head("html"),
-            html,
-            b"\r\n--" + _BOUNDARY + b"--\r\n",
-        )
+    segments = email_segments(
+        headers=(own.encode(), subject), text=(text,), html=None if html is None else (html,)
     )
+    values = (wire_address(to).encode(), date_text(date), message_id.encode())
+    return Template(segments, ENVELOPE).fill(values)
 
 
 @lru_cache(maxsize=2)
@@ -114,80 +176,3 @@ def _part_head(kind: str) -> bytes:
     return (
         f"Content-Type: text/{kind}; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"
     ).encode()
-
-
-def _segments(parts: Parts) -> _Segments:
-    return tuple(part if isinstance(part, Slot) else quoted(part) for part in parts)
-
-
-def _join(segments: _Segments, values: Mapping[str, bytes]) -> bytes:
-    pieces: list[bytes] = []
-    for segment in segments:
-        if isinstance(segment, Slot):
-            pieces += (_SOFT_BREAK, values[segment.name], _SOFT_BREAK)
-        else:
-            pieces.append(segment)
-    return b"".join(pieces)
-
-
-@dataclass(frozen=True)
-class ReaderParts:
-    """The values of the reader's own slots, as `composer.reader_values` makes them."""
-
-    salutation: str
-    manage_url: str
-    unsubscribe_url: str
-
-    def text(self) -> dict[str, str]:
-        return {name: getattr(self, name) for name in READER}
-
-
-class PreparedEmail:
-    """One wording for everybody in one time zone who reads it by e-mail."""
-
-    def __init__(self, wording: FrozenLike, *, zone: str, thread: str) -> None:
-        """`thread` is a Message-ID that all updates of the incident refer to, so that they stand together."""
-        times = times_said(wording, zone=zone)
-        self._subject = fill(from_json(wording.content["subject"]), times)
-        self._text = fill(from_json(wording.content["text"]), times)
-        self._html = fill(from_json(wording.content["html"]), times)
-        self._text_segments = _segments(self._text)
-        self._html_segments = _segments(self._html)
-        self._plain_subject = all(isinstance(part, str) for part in self._subject)
-        self._subject_line = (
-            header("Subject", "".join(map(str, self._subject))) if self._plain_subject else b""
-        )
-        self._thread = thread
-
-    def subject(self, reader: ReaderParts) -> str:
-        return render_parts(self._subject, reader.text())
-
-    def text(self, reader: ReaderParts) -> str:
-        return render_parts(self._text, reader.text())
-
-    def html(self, reader: ReaderParts) -> str:
-        return render_parts(self._html, {name: escape(value) for name, value in reader.text().items()})
-
-    def raw(self, reader: ReaderParts, *, to: str, message_id: str, date: datetime) -> bytes:
-        own = reader.text()
-        subject = self._subject_line or header("Subject", self.subject(reader))
-        return raw_email(
-            to=to,
-            subject=subject,
-            message_id=message_id,
-            date=date,
-            headers={"References": self._thread, **one_click(reader.unsubscribe_url)},
-            text=_join(self._text_segments, {name: quoted(value) for name, value in own.items()}),
-            html=_join(self._html_segments, {name: quoted(escape(value)) for name, value in own.items()}),
-        )
-
-
-class PreparedSms:
-    """One wording for everybody in one time zone who reads it by SMS."""
-
-    def __init__(self, wording: FrozenLike, *, zone: str) -> None:
-        times = times_said(wording, zone=zone, short=True)
-        self._parts = fill(from_json(wording.content["text"]), times)
-
-    def text(self, reader: ReaderParts) -> str:
-        return normalise_sms(render_parts(self._parts, reader.text()))

@@ -16,13 +16,14 @@ _NUMBER = re.compile(r"\+?\d[\d\s().-]{5,}\d")
 _ENDINGS = re.compile(r"\b[A-Za-z0-9_-]{24,}\b")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # frozen would cost as much again as everything else about it
 class Letter:
     """One message to one recipient, finished.
 
     `raw` is the whole e-mail but for its From line (the provider's own), CRLF, 7-bit; only couriers that say
     `wants_raw` get it, the others take `subject`, `text` and `html`. `message_id` stays the same however
-    often the letter is tried, so that mail systems can drop a copy.
+    often the letter is tried, so that mail systems can drop a copy. `dotless` says that no line of `raw` begins
+    with a dot and that it ends with a line end, so that it can go out as it is.
     """
 
     key: int
@@ -34,9 +35,10 @@ class Letter:
     html: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
     raw: bytes = b""
+    dotless: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # frozen would cost as much again as everything else about it
 class Outcome:
     """What became of one letter.
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, exists, or_, select
+from sqlalchemy import ColumnElement, Select, and_, exists, literal_column, or_, select
 
 from incident_center.models import (
+    Chunk,
     Delivery,
     Incident,
     IncidentComponent,
     Subscriber,
     SubscriberComponent,
+    Update,
 )
 from incident_center.states import Channel, DeliveryState, Phase, SubscriberState
 
@@ -25,6 +27,11 @@ ON_THE_WIRE = (
     DeliveryState.UNKNOWN,
 )
 ENDED_PHASES = (Phase.RESOLVED, Phase.POSTMORTEM)
+
+
+def found_one_by_one(query: Select[int]) -> ColumnElement[bool]:
+    """EXISTS, looked up by key for each row: PostgreSQL would read all deliveries into a hash, for 25 people too."""
+    return query.limit(1).scalar_subquery().is_not(None)
 
 
 def concerned(incident_id: Any) -> ColumnElement[bool]:
@@ -44,10 +51,10 @@ def concerned(incident_id: Any) -> ColumnElement[bool]:
 
 def told_of(incident_id: Any, subscriber_id: Any) -> ColumnElement[bool]:
     """Whether somebody has, or may have, been written to about the incident."""
-    return exists(
-        select(Delivery.id).where(
+    return found_one_by_one(
+        select(Delivery.subscriber_id).where(
+            Delivery.update_id.in_(select(Update.id).where(Update.incident_id == incident_id)),
             Delivery.subscriber_id == subscriber_id,
-            Delivery.incident_id == incident_id,
             Delivery.state.in_(ON_THE_WIRE),
         )
     )
@@ -63,9 +70,16 @@ def audience(incident_id: Any, channel: Channel | None = None) -> ColumnElement[
 
 def without_row(update_id: Any) -> ColumnElement[bool]:
     """Subscribers who have no delivery of this update yet."""
-    return ~exists(
-        select(Delivery.id).where(Delivery.update_id == update_id, Delivery.subscriber_id == Subscriber.id)
+    return ~found_one_by_one(
+        select(Delivery.subscriber_id).where(
+            Delivery.update_id == update_id, Delivery.subscriber_id == Subscriber.id
+        )
     )
+
+
+def chunk_is_open() -> ColumnElement[bool]:
+    """Said with the word itself and not with a parameter: only so the databases use the index of open chunks."""
+    return Chunk.state == literal_column("'open'")
 
 
 def unresolved() -> ColumnElement[bool]:

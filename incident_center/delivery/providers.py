@@ -8,19 +8,24 @@ SMS of one, `cc` adds recipients. None of them may stand in a configured URL.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from email.utils import formataddr, parseaddr
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from functools import partial
+from urllib.parse import urlsplit
 
 from incident_center import clock
 from incident_center.config import Settings
 from incident_center.delivery.courier import Courier, MailboxCourier, SmtpCourier, StockCourier
 from incident_center.delivery.letters import header, message_id, quoted, raw_email, wire_address
+from incident_center.delivery.limits import ProviderLimits, take_limits
 from incident_center.delivery.mailbox import MailboxStore, mailbox_path
 from incident_center.delivery.outcome import Letter, Outcome
+from incident_center.delivery.references import receipt_reference
+from incident_center.delivery.sms_couriers import HttpSmsCourier, SmppCourier
 from incident_center.delivery.team import StaffChannel, staff_entry
-from incident_center.delivery.transports.smtp_server import DOT_TIMEOUT, SmtpServer
+from incident_center.delivery.transports.http_sms import ReceiptUrls
+from incident_center.delivery.transports.sms_url import OWN_SMS, SMPP, TWILIO, own_api, smpp_server
+from incident_center.delivery.transports.smtp_url import from_line, smtp_server, url_options
 from incident_center.delivery.transports.stock import (
     StaffUrl,
     StockPlugin,
@@ -34,11 +39,8 @@ from incident_center.states import Channel
 MAILBOX = "demo-mailbox"
 _OWN = frozenset({"smtp", "smtps"})
 _CANNOT_TELL = frozenset({"mailto", "mailtos"})
-_ALWAYS_SUCCESS = frozenset({"smpp", "smpps"})
 _FORBIDDEN = frozenset({"retry", "wait", "optional", "verify", "redirect", "overflow", "to", "cc", "bcc"})
 _FORBIDDEN_FOR_STAFF = frozenset({"retry", "wait", "optional", "verify", "redirect"})
-_SMTP_OPTIONS = frozenset({"from", "name", "tls", "helo", "dot_timeout", "timeout"})
-_TLS = {"auto", "required", "none"}
 _NAMES = {
     Channel.EMAIL: "INCIDENT_CENTER_EMAIL_URLS",
     Channel.SMS: "INCIDENT_CENTER_SMS_URLS",
@@ -58,10 +60,8 @@ _EMAIL_SCHEMAS = frozenset(
         "sparkpost",
         "o365",
         "azure",
-        "outlook",
         "groundmail",
         "sendpulse",
-        "lauther",
     ]
 )
 
@@ -130,28 +130,61 @@ def _make(
         return _staff(settings, name, url, now=now)
     if schema == MAILBOX:
         store = _mailbox(settings)
-        return MailboxCourier(
-            name, store, now=now, from_line=_from_line(settings.company, "demo@example.com")
-        )
+        return MailboxCourier(name, store, now=now, from_line=from_line(settings.company, "demo@example.com"))
     _refuse_options(url, _FORBIDDEN)
+    _refuse_wrong_channel(channel, schema)
+    known = {"rate"} if schema not in OWN_SMS else {"rate", "connections"}
+    url, limits = take_limits(url, known=known)
     if schema in _OWN:
-        if channel is not Channel.EMAIL:
-            raise UnusablePlugin("is an e-mail provider; it belongs into " + _NAMES[Channel.EMAIL])
-        return SmtpCourier(name, smtp_server(settings, url))
+        server = smtp_server(settings, url)
+        courier: Courier = SmtpCourier(name, server)
+        if "connections" in url_options(urlsplit(url)):  # without it, each worker keeps a few
+            limits = replace(limits, connections=server.connections)
+    elif schema in OWN_SMS:
+        courier = _own_sms(settings, name, url, limits, now=now)
+    else:
+        _refuse_limits(url)
+        courier = StockCourier(name, StockPlugin(url, channel))
+    courier.limits = limits
+    return courier
+
+
+def _refuse_wrong_channel(channel: Channel, schema: str) -> None:
     if schema in _CANNOT_TELL:
         raise UnusablePlugin(
             f"cannot tell a refused message from an accepted one; write {schema.replace('mailto', 'smtp')}://"
             "user:password@host:port?from=address instead"
         )
-    if schema in _ALWAYS_SUCCESS:
-        raise UnusablePlugin(
-            "cannot tell a refused message from an accepted one; use the operator's HTTP service"
-        )
-    if channel is Channel.SMS and schema in _EMAIL_SCHEMAS:
+    if channel is Channel.SMS and schema in _EMAIL_SCHEMAS | _OWN:
         raise UnusablePlugin("is an e-mail provider; it belongs into " + _NAMES[Channel.EMAIL])
-    if channel is Channel.EMAIL and schema not in _EMAIL_SCHEMAS:
+    if channel is Channel.EMAIL and schema not in _EMAIL_SCHEMAS | _OWN:
         raise UnusablePlugin("is not an e-mail provider that Apprise has; use smtp:// or smtps://")
-    return StockCourier(name, StockPlugin(url, channel))
+
+
+def _own_sms(
+    settings: Settings, name: str, url: str, limits: ProviderLimits, *, now: Callable[[], datetime]
+) -> Courier:
+    schema = _schema(url)
+    if schema in SMPP:
+        return SmppCourier(name, smpp_server(url), clock=now, limits=limits)
+    stub = settings.testing or settings.demo
+    api = own_api(schema, url, clock=now, stub=stub, receipts=_receipts(settings, schema))
+    return HttpSmsCourier(name, api, limits=limits)
+
+
+def _receipts(settings: Settings, schema: str) -> ReceiptUrls | None:
+    """Where the provider reports to; None where it could not, or only in the clear."""
+    if not settings.public_url.startswith("https://"):
+        return None
+    own = TWILIO if schema == TWILIO else "vonage"
+    return ReceiptUrls(f"{settings.public_url}/hooks/{own}", partial(receipt_reference, settings.secret_key))
+
+
+def _refuse_limits(url: str) -> None:
+    """What the library would still read as one of our options, and we did not."""
+    for option in option_names(url):
+        if option.strip() in {"rate", "connections"}:
+            raise UnusablePlugin(f"must not carry the option “{option}” there; write ?rate= or &rate=, once")
 
 
 def _schema(url: str) -> str:
@@ -165,70 +198,9 @@ def _mailbox(settings: Settings) -> MailboxStore:
 
 
 def _refuse_options(url: str, forbidden: frozenset[str]) -> None:
-    for option in (*_options(urlsplit(url)), *option_names(url)):
+    for option in (*url_options(urlsplit(url)), *option_names(url)):
         if option.strip().lstrip("+-:") in forbidden:
             raise UnusablePlugin(f"must not carry the option “{option}”; delivery decides that itself")
-
-
-def _options(parts: SplitResult) -> dict[str, str]:
-    return {key.lower(): value for key, value in parse_qsl(parts.query, keep_blank_values=True)}
-
-
-def smtp_server(settings: Settings, url: str, *, more: frozenset[str] = frozenset()) -> SmtpServer:
-    """Reads smtp(s)://user:pass@host:port?from=… ; `more` are options that the caller reads itself.
-
-    Options: from (needed), name (the sender's name, the company by default), tls (auto, required, none;
-    smtp only), helo, timeout and dot_timeout in seconds. Raises UnusablePlugin.
-    """
-    parts = urlsplit(url)
-    options = _options(parts)
-    for option in options.keys() - _SMTP_OPTIONS - more:
-        raise UnusablePlugin(f"has an unknown option “{option}”; known: {', '.join(sorted(_SMTP_OPTIONS))}")
-    try:
-        port = parts.port
-    except ValueError as error:
-        raise UnusablePlugin("has no usable port") from error
-    if not parts.hostname:
-        raise UnusablePlugin("names no host")
-    secure = parts.scheme.lower() == "smtps"
-    name, sender = parseaddr(options.get("from", ""))
-    try:
-        sender = wire_address(sender)
-    except ValueError as error:
-        raise UnusablePlugin("needs ?from= with the sender's address") from error
-    tls = options.get("tls", "auto")
-    if tls not in _TLS or (secure and "tls" in options):
-        raise UnusablePlugin("has an odd tls option: auto, required or none, and for smtp:// only")
-    user = unquote(parts.username) if parts.username else None
-    return SmtpServer(
-        host=parts.hostname,
-        port=port or (465 if secure else 587 if user else 25),
-        user=user,
-        password=unquote(parts.password) if parts.password else None,
-        tls="implicit" if secure else tls,
-        sender=sender,
-        sender_line=_from_line(options.get("name") or name or settings.company, sender),
-        helo=options.get("helo") or sender.rpartition("@")[2],
-        dot_timeout=_seconds(options, "dot_timeout", DOT_TIMEOUT),
-        command_timeout=_seconds(options, "timeout", SmtpServer.command_timeout),
-        connect_timeout=min(_seconds(options, "timeout", 60.0), SmtpServer.connect_timeout),
-    )
-
-
-def _from_line(name: str, address: str) -> bytes:
-    if not name.isprintable():
-        raise UnusablePlugin("has a sender's name that cannot stand in a header")
-    return b"From: " + formataddr((name, address)).encode()
-
-
-def _seconds(options: dict[str, str], name: str, default: float) -> float:
-    try:
-        value = float(options.get(name, default))
-    except ValueError as error:
-        raise UnusablePlugin(f"has an odd {name}; it is in seconds") from error
-    if not 0.05 <= value <= 3600:
-        raise UnusablePlugin(f"has an odd {name}; it is in seconds, at most 3600")
-    return value
 
 
 def _staff(settings: Settings, name: str, url: str, *, now: Callable[[], datetime]) -> StaffChannel:
@@ -254,7 +226,7 @@ def _mail_teller(settings: Settings, name: str, url: str, *, now: Callable[[], d
     """smtp(s)://…?from=…&to=…: one plain e-mail to the team's own address."""
     courier = SmtpCourier(name, smtp_server(settings, url, more=frozenset({"to"})))
     try:
-        to = wire_address(_options(urlsplit(url)).get("to", ""))
+        to = wire_address(url_options(urlsplit(url)).get("to", ""))
     except ValueError as error:
         raise UnusablePlugin("needs ?to= with the team's address") from error
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, exists, func, or_, select
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select, tuple_
 from sqlalchemy.orm import Session, aliased
 
+from incident_center.delivery.apart import COUNTED_APART
 from incident_center.delivery.fanout import LIVE
 from incident_center.delivery.people import audience, unresolved, without_row
-from incident_center.models import Chunk, Delivery, Fanout, Incident, Subscriber, SubscriberComponent
+from incident_center.models import Chunk, Delivery, Fanout, Incident, Subscriber, SubscriberComponent, Update
 from incident_center.states import Channel, ChunkState, DeliveryState, FanoutState, SubscriberState
 
 # A chunk that was closed with people left in it: what became of them.
@@ -49,20 +50,13 @@ def progress(session: Session, update_id: int) -> Progress:
     0."""
     fanout = session.scalar(select(Fanout).where(Fanout.update_id == update_id))
     counts: dict[Channel, Counter[DeliveryState]] = {channel: Counter() for channel in Channel}
-    rows = session.execute(
-        select(
-            Delivery.channel,
-            Delivery.state,
-            func.count(),
-            func.sum(case((Delivery.possibly_twice, 1), else_=0)),
-        )
-        .where(Delivery.update_id == update_id)
-        .group_by(Delivery.channel, Delivery.state)
-    ).all()
-    for channel, state, number, _ in rows:
+    twice = 0
+    for channel, state, number, doubtful in _written(session, update_id):
         counts[channel][state] += number
-    live = fanout is not None and fanout.state in LIVE
-    for channel, state, number in _not_written(session, update_id, live=live):
+        twice += doubtful
+    # Superseded or cancelled: deliveries say it with the same words.
+    of_open = DeliveryState(fanout.state.value) if fanout and fanout.state not in LIVE else DeliveryState.DUE
+    for channel, state, number in _not_written(session, update_id, waiting=of_open):
         counts[channel][state] += number
     by_channel = {
         channel: {state: number for state, number in found.items() if number > 0}
@@ -79,33 +73,54 @@ def progress(session: Session, update_id: int) -> Progress:
         waiting=waiting,
         by_channel=by_channel,
         finished=found_all and waiting == 0,
-        possibly_twice=sum(row[3] or 0 for row in rows),
+        possibly_twice=twice,
     )
 
 
-def _not_written(session: Session, update_id: int, *, live: bool) -> list[tuple[Channel, DeliveryState, int]]:
-    """People of chunks who have no row: due, on the wire, or left out when the chunk was closed."""
+def _written(session: Session, update_id: int) -> list[tuple[Channel, DeliveryState, int, int]]:
+    """Rows by channel and state, and how many of them may have arrived twice; plain acceptances are not looked at.
+
+    Chunks know how many rows they have written. Whatever is not plainly accepted, or was not written by a chunk,
+    or may have arrived twice, stands in an index of its own and is counted there (Delivery.apart).
+    """
+    found: list[tuple[Channel, DeliveryState, int, int]] = [
+        (channel, DeliveryState.ACCEPTED, number or 0, 0)
+        for channel, number in session.execute(
+            select(Chunk.channel, func.sum(Chunk.written))
+            .where(Chunk.update_id == update_id)
+            .group_by(Chunk.channel)
+        )
+    ]
+    rows = session.execute(
+        select(Delivery.channel, Delivery.state, Delivery.apart, Delivery.possibly_twice, func.count())
+        .where(Delivery.update_id == update_id, COUNTED_APART)
+        .group_by(Delivery.channel, Delivery.state, Delivery.apart, Delivery.possibly_twice)
+    )
+    for channel, state, apart, doubtful, number in rows:
+        found.append((channel, state, number, number if doubtful else 0))
+        if not apart:
+            found.append((channel, DeliveryState.ACCEPTED, -number, 0))
+    return found
+
+
+def _not_written(
+    session: Session, update_id: int, *, waiting: DeliveryState
+) -> list[tuple[Channel, DeliveryState, int]]:
+    """People of chunks who have no row: `waiting` in open ones, on the wire, or left out of closed ones."""
     found = []
-    written = (
-        select(func.count(Delivery.id))
-        .where(
-            Delivery.update_id == Chunk.update_id,
-            Delivery.channel == Chunk.channel,
-            Delivery.subscriber_id.between(Chunk.first_id, Chunk.last_id),
-        )
-        .correlate(Chunk)
-        .scalar_subquery()
+    of_open = (Chunk.update_id == update_id, Chunk.state == ChunkState.OPEN)
+    sizes = session.execute(
+        select(Chunk.channel, func.sum(Chunk.size - Chunk.written)).where(*of_open).group_by(Chunk.channel)
     )
-    chunks = session.execute(
-        select(Chunk.channel, Chunk.size, Chunk.batch, written.label("written")).where(
-            Chunk.update_id == update_id, Chunk.state == ChunkState.OPEN
-        )
-    )
-    for row in chunks:
-        flying = len(row.batch)
-        rest = max(0, row.size - row.written - flying)
-        found.append((row.channel, DeliveryState.SENDING, flying))
-        found.append((row.channel, DeliveryState.DUE if live else DeliveryState.SUPERSEDED, rest))
+    rest = {channel: number or 0 for channel, number in sizes}
+    for channel, batch in session.execute(
+        select(Chunk.channel, Chunk.batch).where(*of_open, Chunk.batch_at.is_not(None))
+    ):
+        found.append((channel, DeliveryState.SENDING, len(batch)))
+        rest[channel] -= len(batch)
+    for channel, number in _apart_in_open_chunks(session, update_id):
+        rest[channel] -= number
+    found += [(channel, waiting, max(0, number)) for channel, number in rest.items()]
     closed = session.execute(
         select(Chunk.channel, Chunk.state, func.sum(Chunk.left))
         .where(Chunk.update_id == update_id, Chunk.state.in_(_LEFT_AS))
@@ -113,6 +128,29 @@ def _not_written(session: Session, update_id: int, *, live: bool) -> list[tuple[
     )
     found += [(channel, _LEFT_AS[state], left or 0) for channel, state, left in closed]
     return found
+
+
+def _apart_in_open_chunks(session: Session, update_id: int) -> list[tuple[Channel, int]]:
+    """Rows of people who are in an open chunk and have got theirs in another way."""
+    rows = session.execute(
+        select(Delivery.channel, func.count())
+        .join(
+            Chunk,
+            and_(
+                Chunk.update_id == Delivery.update_id,
+                Chunk.channel == Delivery.channel,
+                Delivery.subscriber_id.between(Chunk.first_id, Chunk.last_id),
+            ),
+        )
+        .where(
+            Delivery.update_id == update_id,
+            COUNTED_APART,
+            Delivery.apart.is_(True),
+            Chunk.state == ChunkState.OPEN,
+        )
+        .group_by(Delivery.channel)
+    )
+    return [(channel, number) for channel, number in rows]
 
 
 def ledger_check(session: Session, update_id: int) -> list[str]:
@@ -133,7 +171,7 @@ def ledger_check(session: Session, update_id: int) -> list[str]:
     twice = _people(
         session,
         exists(
-            select(Delivery.id).where(
+            select(Delivery.subscriber_id).where(
                 Delivery.update_id == update_id, Delivery.subscriber_id == Subscriber.id
             )
         ),
@@ -230,16 +268,19 @@ def deliveries_page(
     *,
     state: DeliveryState | None = None,
     channel: Channel | None = None,
-    after_id: int = 0,
+    after: tuple[int, int] = (0, 0),
     limit: int = 100,
 ) -> list[Delivery]:
-    """An incident's deliveries by id; ask on with the last one's id as `after_id`."""
-    query = select(Delivery).where(Delivery.incident_id == incident_id, Delivery.id > after_id)
+    """An incident's deliveries by (update, subscriber); ask on with the last one's as `after`."""
+    query = select(Delivery).where(
+        Delivery.update_id.in_(select(Update.id).where(Update.incident_id == incident_id)),
+        tuple_(Delivery.update_id, Delivery.subscriber_id) > after,
+    )
     if state is not None:
         query = query.where(Delivery.state == state)
     if channel is not None:
         query = query.where(Delivery.channel == channel)
-    return list(session.scalars(query.order_by(Delivery.id).limit(limit)))
+    return list(session.scalars(query.order_by(Delivery.update_id, Delivery.subscriber_id).limit(limit)))
 
 
 def audience_counts(session: Session, component_ids: Collection[int]) -> dict[tuple[Channel, str], int]:

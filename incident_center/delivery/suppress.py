@@ -7,15 +7,17 @@ import unicodedata
 from datetime import datetime
 
 import idna
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.orm import Session
 
+from incident_center.delivery.second import forget_second, promote_second, second_address
 from incident_center.delivery.sql import insert_ignoring
 from incident_center.house import House
 from incident_center.models import Subscriber, Suppression
 from incident_center.states import Channel, SubscriberState, SuppressionReason
 
 _BY_WISH = {SuppressionReason.STOP, SuppressionReason.UNSUBSCRIBED}
+_SUBSCRIBED = {SubscriberState.PENDING, SubscriberState.CONFIRMED}
 
 
 def suppress(
@@ -27,8 +29,12 @@ def suppress(
     reason: SuppressionReason,
     now: datetime,
 ) -> None:
-    """Writes to `address` no more: whoever is subscribed with it leaves the audience. Repeating is no
-    fault."""
+    """Writes to `address` no more. Repeating is no fault.
+
+    Whoever is subscribed with it leaves the audience, but for one case: the address does not exist any more
+    and they have confirmed a second one. Then that one takes its place. Whoever has it as their second
+    address loses that and stays.
+    """
     row = {
         "channel": channel,
         "address_hash": address_hash(house, channel, address),
@@ -36,17 +42,27 @@ def suppress(
         "at": now,
     }
     insert_ignoring(session, Suppression, [row])
-    ended = SubscriberState.UNSUBSCRIBED if reason in _BY_WISH else SubscriberState.SUPPRESSED
-    session.execute(
-        update(Subscriber)
-        .where(
-            Subscriber.channel == channel,
-            _stored_as(channel, address),
-            Subscriber.state.in_([SubscriberState.PENDING, SubscriberState.CONFIRMED]),
-        )
-        .values(state=ended, ended_at=now, updated_at=now)
-        .execution_options(synchronize_session="fetch")
-    )
+    held = select(Subscriber).where(_stored_as(channel, address)).with_for_update()
+    person = session.scalar(held.execution_options(populate_existing=True))
+    if person is None:
+        return
+    if person.channel is not channel:
+        if second_address(person) is not None:
+            forget_second(person, now=now)
+    elif person.state in _SUBSCRIBED:
+        _lose(session, person, reason, now=now)
+    session.flush()
+
+
+def _lose(session: Session, person: Subscriber, reason: SuppressionReason, *, now: datetime) -> None:
+    """Their preferred address is gone: by a bounce the second one steps in, by a wish or a complaint nothing does."""
+    if second_address(person) is not None:
+        if reason is SuppressionReason.BOUNCE:
+            promote_second(session, person, now=now)
+            return
+        forget_second(person, now=now)
+    person.state = SubscriberState.UNSUBSCRIBED if reason in _BY_WISH else SubscriberState.SUPPRESSED
+    person.ended_at = person.updated_at = now
 
 
 def lift(session: Session, *, house: House, channel: Channel, address: str) -> None:

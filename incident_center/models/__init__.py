@@ -14,6 +14,7 @@ from incident_center.models.incidents import (
     UpdateFix,
     Wording,
 )
+from incident_center.models.providers import Installation, Provider, ProviderSlot, Receipt
 from incident_center.models.staff import (
     ApiToken,
     AuditEntry,
@@ -38,9 +39,13 @@ __all__ = [
     "IdempotencyKey",
     "Incident",
     "IncidentComponent",
+    "Installation",
     "Message",
     "Promise",
     "PromiseRung",
+    "Provider",
+    "ProviderSlot",
+    "Receipt",
     "Role",
     "Staff",
     "StaffRole",

@@ -34,6 +34,8 @@ class Subscriber(Base):
     updated_at: Mapped[datetime]
     confirmed_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]  # unsubscribed, suppressed or erased
+    # Since when the other channel's address may be used when the preferred one fails for good: its owner confirmed it.
+    fallback_since: Mapped[datetime | None]
     links_since: Mapped[datetime | None]  # settings links signed before this went to an address that was left
 
     @property
@@ -63,6 +65,7 @@ class Confirmation(Base):
     channel: Mapped[Channel] = mapped_column(state_column(Channel))
     address: Mapped[str] = mapped_column(String(320))
     secret_hash: Mapped[str] = mapped_column(String(64), index=True)
+    as_fallback: Mapped[bool] = mapped_column(default=False)  # the address is to be the second one
     tries: Mapped[int] = mapped_column(default=0)
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]

@@ -152,7 +152,9 @@ class Post:
 
     def rows(self) -> list[Delivery]:
         with self.database.reading() as session:
-            return list(session.scalars(select(Delivery).order_by(Delivery.id)))
+            return list(
+                session.scalars(select(Delivery).order_by(Delivery.update_id, Delivery.subscriber_id))
+            )
 
     def row(self) -> Delivery:
         (row,) = self.rows()

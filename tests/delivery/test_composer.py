@@ -13,17 +13,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from incident_center.delivery.composer import freeze, render, render_page
-from incident_center.delivery.letters import (
-    PreparedEmail,
-    PreparedSms,
-    ReaderParts,
-    header,
-    message_id,
-    quoted,
-    raw_email,
-    wire_address,
-)
+from incident_center.delivery.composer import freeze, render, render_page, times_said
+from incident_center.delivery.letters import header, message_id, quoted, raw_email, wire_address
+from incident_center.delivery.prepared import LinkBases, PreparedEmail, PreparedSms, ReaderParts, greeting
 from incident_center.delivery.texts import FrozenWording, Reader
 from incident_center.house import House
 from incident_center.playbooks import PlaceholderError, Words, count_sms
@@ -245,14 +237,21 @@ def test_whatever_a_lead_answers_is_text_everywhere_and_never_markup(house: Hous
 )
 def test_bytes_that_are_joined_read_as_what_is_rendered(house: House, name: str, zone: str) -> None:
     wording = frozen(house)[Medium.EMAIL, "de"]
+    links = LinkBases("https://x/=20/m/", "https://x/?a&b=u/")
     reader = Reader(
-        language="de", name=name, form="ms", manage_url="https://x/m/1=2", unsubscribe_url="https://x/u/.=3"
+        language="de",
+        name=name,
+        form="ms",
+        manage_url=f"{links.manage}1.t-_",
+        unsubscribe_url=f"{links.unsubscribe}1.u",
     )
     said = render(house, wording, zone=zone, reader=reader)
-    prepared = PreparedEmail(wording, zone=zone, thread="<thread@x>")
-    greeting = said.text.splitlines()[0]
-    own = ReaderParts(greeting, reader.manage_url, reader.unsubscribe_url)
-    raw = prepared.raw(own, to="o'brien@example.com", message_id="<1@x>", date=NOW)
+    times = times_said(wording, zone=zone)
+    prepared = PreparedEmail(wording, times=times, thread="<thread@x>", links=links)
+    own = ReaderParts(greeting(said.text.splitlines()[0]), b"1.t-_", b"1.u")
+    raw = prepared.raw(
+        own, to=b"o'brien@example.com", message_id=b"<1@x>", date=b"Fri, 20 Nov 2026 13:00:00 +0000"
+    )
     assert raw.isascii()
     assert all(len(line) <= 998 for line in raw.split(b"\r\n"))
     assert b"\n" not in raw.replace(b"\r\n", b"")
@@ -265,10 +264,11 @@ def test_bytes_that_are_joined_read_as_what_is_rendered(house: House, name: str,
     assert message["References"] == "<thread@x>"
 
 
-def test_a_frozen_sms_is_prepared_once_for_a_zone(house: House) -> None:
+def test_an_sms_without_a_greeting_is_the_same_text_for_everybody(house: House) -> None:
     wording = frozen(house)[Medium.SMS, "de"]
-    own = ReaderParts("Guten Tag", "https://x", "https://x")
-    assert PreparedSms(wording, zone="Asia/Tokyo").text(own) == render(house, wording, zone="Asia/Tokyo").text
+    times = times_said(wording, zone="Asia/Tokyo", short=True)
+    prepared = PreparedSms(wording, times=times, links=LinkBases("https://x/m/", "https://x/u/"))
+    assert prepared.same == render(house, wording, zone="Asia/Tokyo").text
 
 
 @pytest.mark.parametrize("value", ["x\r\nBcc: a@b.example", "x\ny", "x\u2028y", "x\x00"])

@@ -68,7 +68,7 @@ def test_a_thousand_people_over_both_channels_add_up(post: Post, smtp: Mailhost,
     post.work()
     assert len(smtp.mails) == len(set(smtp.recipients())) == 900
     assert len(gateway.texts) == len(set(gateway.recipients())) == 100
-    assert smtp.connections == 1
+    assert smtp.connections < 20  # kept ones: five at a time, and new ones only for those that are lost
     with post.database.reading() as session:
         assert ledger_check(session, update.id) == []
         assert progress(session, update.id).by_channel == {

@@ -33,7 +33,8 @@ def test_a_provider_that_is_down_leaves_people_due_and_loses_nobody(
     post.work()
     with post.database.reading() as session:
         seen = progress(session, update_id)
-    assert seen.by_channel[Channel.EMAIL] == {DeliveryState.DUE: 19, DeliveryState.RETRY: 1}
+    # One of each of the two waves had to find out.
+    assert seen.by_channel[Channel.EMAIL] == {DeliveryState.DUE: 18, DeliveryState.RETRY: 2}
     post.engine.release()
     repaired = open_post(email=smtp.url)
     clock.move(minutes=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from incident_center.delivery.outcome import Outcome, scrub
+from incident_center.delivery.pace import WINDOW, allowed
 from incident_center.delivery.retry import (
     GIVE_UP_AFTER,
     LONGEST,
@@ -105,23 +106,52 @@ def test_what_may_have_arrived_is_never_put_on_the_wire_a_third_time(
     assert (said.state is DeliveryState.ACCEPTED) == (state == "accepted")
 
 
-def test_a_breaker_rests_a_provider_longer_each_time_and_forgives_it_at_once() -> None:
+def test_a_breaker_rests_a_provider_longer_each_time() -> None:
     breaker = Breaker()
-    for _ in range(Breaker.FAILURES - 1):
-        breaker.failed(NOW)
-        assert not breaker.resting(NOW)
-    breaker.failed(NOW)
-    assert breaker.resting(NOW + timedelta(seconds=14))
-    assert not breaker.resting(NOW + timedelta(seconds=15))
-    assert breaker.probing
-    breaker.failed(NOW)
-    assert breaker.resting(NOW + timedelta(seconds=29))
-    for _ in range(20):
-        breaker.failed(NOW)
-    assert not breaker.resting(NOW + Breaker.LONG)
-    breaker.worked()
-    assert not breaker.resting(NOW)
-    assert not breaker.probing
+    for _ in range(Breaker.IN_A_ROW - 1):
+        assert breaker.failed() is None
+    rests = [breaker.failed(), *(breaker.failed(at_once=True) for _ in range(20))]
+    assert rests[:4] == [timedelta(seconds=seconds) for seconds in (15, 30, 60, 120)]
+    assert rests[-1] == Breaker.LONG
+
+
+def test_a_breaker_rests_a_provider_that_refuses_half_of_all() -> None:
+    breaker = Breaker()
+    said = []
+    for _ in range(Breaker.AT_LEAST):
+        breaker.worked()
+        said.append(breaker.failed())
+    assert [rest for rest in said if rest is not None] == [Breaker.SHORT, Breaker.SHORT * 2]
+
+
+def test_a_breaker_minds_a_refusal_now_and_then_not() -> None:
+    breaker = Breaker()
+    for _ in range(200):
+        breaker.worked()
+        breaker.worked()
+        assert breaker.failed() is None
+
+
+@given(
+    until=st.none() | st.integers(-100, 100).map(lambda seconds: NOW + timedelta(seconds=seconds)),
+    rate=st.floats(0.01, 10_000),
+    wants=st.lists(st.integers(0, 60), max_size=30),
+)
+def test_a_pace_is_never_exceeded_and_never_stands_still(
+    until: datetime | None, rate: float, wants: list[int]
+) -> None:
+    """However the workers ask, in any stretch of time go at most rate x time letters and one window's worth."""
+    gone, now = 0, NOW
+    start = until
+    for want in wants:
+        number, start = allowed(start, rate=rate, want=want, now=now)
+        assert 0 <= number <= want
+        gone += number
+        now += timedelta(seconds=0.25)
+    elapsed = (now - NOW).total_seconds()
+    assert gone <= (elapsed + max(WINDOW, 1 / rate)) * rate + 1
+    rested = max(now, start or now) + timedelta(seconds=1)
+    assert allowed(start, rate=rate, want=1, now=rested)[0] == 1
 
 
 @given(st.text())

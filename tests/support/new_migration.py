@@ -18,6 +18,7 @@ import incident_center.models  # noqa: F401 (fills Base.metadata)
 from incident_center import schema
 from incident_center.config import asset_dir
 from incident_center.db import Base, Database, UtcDateTime
+from incident_center.models.delivery import Ids
 
 PAGE = '''"""{why}.
 
@@ -83,6 +84,8 @@ def _render_item(kind: str, item: Any, _: AutogenContext) -> str | Literal[False
             return "sa.DateTime(timezone=True)"
         if isinstance(item, Enum):
             return f"sa.String(length={item.length})"
+        if isinstance(item, Ids):
+            return "sa.Text()"
         if isinstance(item, JSON):
             return 'sa.JSON().with_variant(postgresql.JSONB(), "postgresql")'
         if isinstance(item, BigInteger):

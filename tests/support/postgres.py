@@ -18,8 +18,8 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -38,6 +38,8 @@ OPTIONS = (
     "autovacuum=off",
     "timezone=America/New_York",  # a server far from UTC shows code that trusts the session's zone
 )
+# A crash of the server (not of the machine) must not lose what was committed.
+CRASH_SAFE = (*(option for option in OPTIONS if option != "synchronous_commit=off"), "synchronous_commit=on")
 # Ends the server when the test run was killed before it could.
 GUARD = 'while kill -0 "$1" 2>/dev/null; do sleep 1; done; kill -INT "$2"; sleep 2; rm -rf "$3"'
 
@@ -45,9 +47,10 @@ GUARD = 'while kill -0 "$1" 2>/dev/null; do sleep 1; done; kill -INT "$2"; sleep
 class PostgresServer:
     """The server of one test run; `folder` is the same in every process of the run."""
 
-    def __init__(self, folder: Path, run_pid: int) -> None:
+    def __init__(self, folder: Path, run_pid: int, *, options: tuple[str, ...] = OPTIONS) -> None:
         self.folder = folder
         self.run_pid = run_pid
+        self.options = options
 
     def url(self, name: str = "postgres") -> str:
         """SQLAlchemy URL of the named database; starts the server when nobody has yet."""
@@ -76,34 +79,53 @@ class PostgresServer:
             _wait_until(lambda: not pid_file.exists(), "PostgreSQL did not stop")
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def halt(self) -> None:
+        """Ends the server as a power cut would: nobody is told. Its data stays."""
+        pid_file = self.folder / "data" / "postmaster.pid"
+        os.kill(int(pid_file.read_text(encoding="ascii").split()[0]), signal.SIGQUIT)
+        _wait_until(lambda: not pid_file.exists(), "PostgreSQL did not stop")
+
+    def restart(self) -> None:
+        """Starts the server again on the data that is there."""
+        self._launch(_programs_in(self.folder))
+        _wait_until(lambda: _answers(self.folder), f"PostgreSQL did not start, see {self.folder}/log")
+
     def _run(self, statement: sql.Composed) -> None:
         url = make_url(self.url()).set(drivername="postgresql").render_as_string(hide_password=False)
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(statement)
 
     def _start(self) -> None:
-        user, group = _owner()
+        user, _ = _owner()
         if user is not None:
             os.chown(self.folder, user, -1)
         programs = _programs(self.folder)
         data = self.folder / "data"
         initdb = [programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8"]
-        server = [programs / "postgres", "-D", data, "-k", self.folder]
-        with (self.folder / "log").open("wb") as log:
-            ours = partial(
-                subprocess.Popen, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
-            as_user = partial(ours, cwd=self.folder, user=user, group=group)
-            if as_user([*map(str, initdb), "--locale=C", "--no-sync"]).wait():
-                raise RuntimeError(f"initdb failed, see {self.folder}/log")
-            options = [word for option in OPTIONS for word in ("-c", option)]
-            started = as_user([*map(str, server), *options])
-            guarded = map(str, (self.run_pid, started.pid, self.folder))
-            guard = ours(["sh", "-c", GUARD, "guard", *guarded])
-        # The run's owner stops them, not the worker that happened to start them: no warning of children left.
-        started.returncode = guard.returncode = 0
+        if self._as_user([*map(str, initdb), "--locale=C", "--no-sync"]).wait():
+            raise RuntimeError(f"initdb failed, see {self.folder}/log")
+        self._launch(programs)
         _wait_until(lambda: _answers(self.folder), f"PostgreSQL did not start, see {self.folder}/log")
         (self.folder / "ready").touch()
+
+    def _launch(self, programs: Path) -> None:
+        server = [programs / "postgres", "-D", self.folder / "data", "-k", self.folder]
+        options = [word for option in self.options for word in ("-c", option)]
+        started = self._as_user([*map(str, server), *options])
+        guarded = map(str, (self.run_pid, started.pid, self.folder))
+        guard = self._in_background(["sh", "-c", GUARD, "guard", *guarded])
+        # The run's owner stops them, not the worker that happened to start them: no warning of children left.
+        started.returncode = guard.returncode = 0
+
+    def _as_user(self, command: list[str]) -> subprocess.Popen[bytes]:
+        user, group = _owner()
+        return self._in_background(command, cwd=self.folder, user=user, group=group)
+
+    def _in_background(self, command: list[str], **how: Any) -> subprocess.Popen[bytes]:
+        with (self.folder / "log").open("ab") as log:
+            return subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, **how
+            )
 
 
 def new_folder() -> Path:
@@ -137,6 +159,12 @@ def _programs(folder: Path) -> Path:
         shutil.copytree(install, copy, symlinks=True)
         return copy / "bin"
     return install / "bin"
+
+
+def _programs_in(folder: Path) -> Path:
+    """The programs with which the folder's server was started."""
+    copy = folder / "pginstall"
+    return copy / "bin" if copy.exists() else _programs(folder)
 
 
 def _answers(folder: Path) -> bool:

@@ -1,0 +1,21 @@
+"""Deliveries that are not plainly accepted: a few among a million, in an index of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from sqlalchemy import ColumnElement, and_, text
+
+from incident_center.models import Delivery
+from incident_center.states import DeliveryState
+
+# Said as the partial index says it, so that the databases use it.
+COUNTED_APART = text("(deliveries.state <> 'accepted' OR deliveries.apart OR deliveries.possibly_twice)")
+
+
+def apart(update_id: int, states: Collection[DeliveryState]) -> ColumnElement[bool]:
+    """An update's rows in these states. Group or order them by channel and state, as the index has them.
+
+    SQLite keeps no statistics; without that hint it walks the update's whole audience by its key.
+    """
+    return and_(Delivery.update_id == update_id, COUNTED_APART, Delivery.state.in_(list(states)))

@@ -1,0 +1,211 @@
+"""Bulk: one worker goes through chunks in rolling waves.
+
+While one wave is on the wire, the one before it is settled and the next is marked, in one transaction; at no
+moment are more people marked than BATCH allows.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from incident_center.db import Database
+from incident_center.delivery import chunks, pace
+from incident_center.delivery.dispatch import Dispatch, Wave
+from incident_center.delivery.health import Health
+from incident_center.delivery.leases import Lease, LeaseKeeper, surely
+from incident_center.delivery.ledger import BATCH, WAVES, Result, renewal
+from incident_center.delivery.mailer import Mailer
+from incident_center.delivery.sql import AlreadyThere
+from incident_center.house import House
+from incident_center.models import Chunk
+from incident_center.states import Channel
+
+# How long bulk may go on before single messages and retries get their turn again.
+BULK_SECONDS = 1.0
+
+
+@dataclass
+class _Flight:
+    """A marked wave that is on the wire, and the lease that it flies under."""
+
+    batch: chunks.ChunkBatch
+    lease: Lease
+    wave: Wave
+
+
+class Bulk:
+    """One worker's way through the chunks of a channel. Not for several threads."""
+
+    def __init__(
+        self,
+        database: Database,
+        house: House,
+        *,
+        owner: str,
+        clock: Callable[[], datetime],
+        dispatch: Dispatch,
+        mailer: Mailer,
+        health: Health,
+        keeper: LeaseKeeper,
+    ) -> None:
+        self._database, self._house, self._owner, self._clock = database, house, owner, clock
+        self._dispatch, self._mailer, self._health, self._keeper = dispatch, mailer, health, keeper
+        self._leases: dict[int, Lease] = {}
+        self._writer = ThreadPoolExecutor(
+            1, thread_name_prefix="outcomes"
+        )  # its thread begins with its first use
+
+    def run(self, channel: Channel, *, tell: Callable[[list[Result]], None]) -> bool:
+        """Sends what is due for a while; answers whether it found anything. `tell` hears every wave's results."""
+        end = time.monotonic() + BULK_SECONDS
+        first, found = self._claim(channel)
+        flights: deque[_Flight] = deque()
+        try:
+            if first is not None:
+                flights.extend(self._take_off(wave) for wave in first.waves(WAVES[channel]))
+            self._roll(flights, end=end, tell=tell)
+        except BaseException:
+            self._come_down(flights)
+            raise
+        finally:
+            for lease in self._leases.values():
+                self._keeper.drop(lease)
+            self._leases.clear()
+        return found
+
+    def _roll(self, flights: deque[_Flight], *, end: float, tell: Callable[[list[Result]], None]) -> None:
+        """One wave is waited for while the one before it is written down.
+
+        A server's commit takes as long as its disk: milliseconds in which this process has nothing else to do. SQLite's
+        takes a tenth of one, less than handing it to another thread.
+        """
+        writing: Future[list[chunks.ChunkBatch]] | None = None
+        while flights or writing is not None:
+            landed = flights.popleft() if flights else None
+            try:
+                results = self._dispatch.finish(landed.wave) if landed is not None else []
+            finally:
+                following = writing.result() if writing is not None else []
+            writing = None
+            flights.extend(self._take_off(wave) for wave in following)
+            if landed is None:
+                continue
+            tell(results)
+            if self._database.is_sqlite:
+                flights.extend(self._take_off(wave) for wave in self._settle(landed, results, end=end))
+            else:
+                writing = self._writer.submit(self._settle, landed, results, end=end)
+
+    def close(self) -> None:
+        self._writer.shutdown()
+
+    def _come_down(self, flights: deque[_Flight]) -> None:
+        """Something broke: what has not reached the wire stays off it, and no courier keeps it for later."""
+        for lease in self._leases.values():
+            lease.give_up()
+        for flight in flights:
+            self._dispatch.finish(flight.wave)
+
+    def _claim(self, channel: Channel) -> tuple[chunks.ChunkBatch | None, bool]:
+        with self._database.transaction() as session:
+            batch, found = self._mark(session, channel, BATCH[channel])
+        return batch, found
+
+    def _mark(self, session: Session, channel: Channel, most: int) -> tuple[chunks.ChunkBatch | None, bool]:
+        """A new chunk's first people, as many as its provider's pace and health allow."""
+        now = self._clock()
+        limit = self.limit(session, channel, most, now=now)
+        if not limit:
+            return None, False
+        batch, found = chunks.claim(session, channel=channel, owner=self._owner, now=now, limit=limit)
+        if batch is not None:
+            self._mailer.load(session, {batch.update_id}, channel)
+        return batch, found
+
+    def limit(self, session: Session, channel: Channel, most: int, *, now: datetime) -> int:
+        """How many people may be marked now: one while a provider is tried after a rest, none while all rest."""
+        self._health.look(session)
+        names, probing = self._health.take(session, self._dispatch.names(channel), now)
+        if not names:
+            return 0
+        return self._paced(session, channel, 1 if probing else most, now=now)
+
+    def _paced(self, session: Session, channel: Channel, want: int, *, now: datetime) -> int:
+        couriers = self._dispatch.ready(channel, now)
+        rate = couriers[0].limits.rate if couriers else None
+        if rate is None or not want:
+            return want
+        return pace.take(session, self._health.ids[couriers[0].name], rate=rate, want=want, now=now)
+
+    def _take_off(self, batch: chunks.ChunkBatch) -> _Flight:
+        lease = self._leases.get(batch.chunk_id)
+        if lease is None:
+            since = batch.lease.since or self._clock()
+            lease = self._keeper.keep(renewal(Chunk, [batch.chunk_id], [batch.fence]), since=since)
+            self._leases[batch.chunk_id] = lease
+        return _Flight(batch, lease, self._dispatch.start(batch.channel, batch.people, lease.is_ours))
+
+    def _settle(self, flight: _Flight, results: list[Result], *, end: float) -> list[chunks.ChunkBatch]:
+        """Writes the outcomes; answers the waves that have been marked in the same transaction."""
+        now = self._clock()
+        batch = flight.batch
+        well = bool(self._dispatch.ready(batch.channel, now)) and all(result.was_tried for result in results)
+        go_on = well and flight.lease.is_ours() and time.monotonic() < end
+        following = surely(lambda: self._write(batch, results, go_on=go_on), flight.lease)
+        if batch.lease.lost:
+            flight.lease.give_up()
+        else:
+            flight.lease.renewed(batch.lease.since or now)
+        if not batch.lease.flying and (lease := self._leases.pop(batch.chunk_id, None)):
+            self._keeper.drop(lease)
+        return following
+
+    def _write(
+        self, batch: chunks.ChunkBatch, results: list[Result], *, go_on: bool
+    ) -> list[chunks.ChunkBatch]:
+        """What was not committed has not happened: the walk through the chunk stands where it stood before."""
+        before = replace(batch.lease)
+        try:
+            try:
+                return self._write_wave(batch, results, go_on=go_on, one_by_one=False)
+            except AlreadyThere:
+                batch.lease.stand_as(before)
+                return self._write_wave(batch, results, go_on=go_on, one_by_one=True)
+        except BaseException:
+            batch.lease.stand_as(before)
+            raise
+
+    def _write_wave(
+        self, batch: chunks.ChunkBatch, results: list[Result], *, go_on: bool, one_by_one: bool
+    ) -> list[chunks.ChunkBatch]:
+        now = self._clock()
+        wave = max(1, BATCH[batch.channel] // WAVES[batch.channel])
+        with self._database.transaction() as session:
+            self._health.tell(session)
+            allowed = self._paced(session, batch.channel, wave, now=now) if go_on else 0
+            following = chunks.settle(
+                session,
+                house=self._house,
+                batch=batch,
+                results=results,
+                owner=self._owner,
+                now=now,
+                limit=allowed,
+                go_on=go_on and allowed > 0,
+                provider_ids=self._health.ids,
+                one_by_one=one_by_one,
+            )
+            if following is not None:
+                return [following]
+            if not (go_on and allowed):
+                return []
+            # The chunk has nobody more: the next one's people go up while the last of this one are still flying.
+            fresh, _ = self._mark(session, batch.channel, wave)
+        return [fresh] if fresh is not None else []

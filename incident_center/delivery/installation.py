@@ -1,0 +1,160 @@
+"""Is this the database that we think it is? A restored or copied one must not write to customers by itself.
+
+Two marks tell. A fingerprint says where the database lives: the public address, and the file's path or the
+server's own identifier and the database's number. And on SQLite, where a backup is copied over the file, a marker
+changes every minute in the database and in a file beside it: a database from before has an older one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import structlog
+from sqlalchemy import select, text, update
+from sqlalchemy.orm import Session
+
+from incident_center.db import Database
+from incident_center.delivery.sql import insert_ignoring
+from incident_center.house import House
+from incident_center.models import Chunk, Delivery, Fanout, Installation, Message
+from incident_center.states import ChunkState, DeliveryState, FanoutState
+
+LOOK_EVERY = timedelta(seconds=10)
+MARK_EVERY = timedelta(seconds=60)
+_FILE = "installation.json"
+_ROW = 1
+_log = structlog.get_logger()
+
+
+class Guard:
+    """One worker's look at the installation. Not for several threads."""
+
+    def __init__(self, database: Database, house: House, *, clock: Callable[[], datetime]) -> None:
+        self._database, self._house, self._clock = database, house, clock
+        self._file = house.settings.data_dir / _FILE
+        self._looked_at: datetime | None = None
+        self._ours = False
+        self._said = False
+
+    def may_send(self) -> bool:
+        """Whether this is the installation that a lead knows. Looks every ten seconds, or every time while not."""
+        now = self._clock()
+        if not self._ours or self._looked_at is None or abs(now - self._looked_at) >= LOOK_EVERY:
+            with self._database.transaction() as session:
+                self._ours = self._look(session, now)
+            self._looked_at = now
+            if not self._ours and not self._said:
+                _log.error(
+                    "sending_is_held", why="the database was restored or copied; a lead must confirm it"
+                )
+            self._said = not self._ours
+        return self._ours
+
+    def _look(self, session: Session, now: datetime) -> bool:
+        here = fingerprint(session, self._house)
+        row = session.get(Installation, _ROW)
+        if row is None:
+            _first_start(session, here, now=now)
+            row = session.get_one(Installation, _ROW)
+            self._mark(row, now)
+            return True
+        known = _markers(self._file)
+        newly_confirmed = row.marker is None
+        old = self._database.is_sqlite and not newly_confirmed and row.marker not in known
+        if row.fingerprint != here or old:
+            row.seen_fingerprint, row.seen_at = here, row.seen_at or now
+            return False
+        row.seen_fingerprint = row.seen_at = None
+        if newly_confirmed or row.marked_at is None or abs(now - row.marked_at) >= MARK_EVERY:
+            self._mark(row, now)
+        return True
+
+    def _mark(self, row: Installation, now: datetime) -> None:
+        """The file first, with the marker before: a crash in between leaves one that fits."""
+        if not self._database.is_sqlite:
+            return
+        marker = secrets.token_hex(16)
+        before = [row.marker] if row.marker else []
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        scratch = self._file.with_suffix(".new")
+        scratch.write_text(json.dumps({"markers": [marker, *before]}), encoding="utf-8")
+        scratch.replace(self._file)
+        row.marker, row.marked_at = marker, now
+
+
+def fingerprint(session: Session, house: House) -> str:
+    """64 hexadecimal digits that stay as long as the database stays where it is."""
+    connection = session.connection()
+    if connection.dialect.name == "sqlite":
+        where = str(Path(connection.engine.url.database or "").resolve())
+    else:
+        row = connection.execute(
+            text(
+                "SELECT (SELECT system_identifier FROM pg_control_system()) AS server,"
+                " (SELECT oid FROM pg_database WHERE datname = current_database()) AS number"
+            )
+        ).one()
+        where = f"{row.server}/{row.number}"
+    return hashlib.sha256(f"{house.settings.public_url} {where}".encode()).hexdigest()
+
+
+def is_held(session: Session) -> bool:
+    """Whether a worker has found that this database was restored or copied, and nobody has confirmed it yet."""
+    return session.scalar(select(Installation.seen_fingerprint).where(Installation.id == _ROW)) is not None
+
+
+def confirm(session: Session, *, by: str, now: datetime) -> None:
+    """A lead says that this installation may send. What was on its way when it was copied ends here.
+
+    Its outcomes may have been lost: sending on could tell people twice, and the next update tells everybody.
+    """
+    row = session.get(Installation, _ROW)
+    if row is None or row.seen_fingerprint is None:
+        return
+    row.fingerprint, row.marker = row.seen_fingerprint, None
+    row.seen_fingerprint = row.seen_at = None
+    row.confirmed_at, row.confirmed_by = now, by
+    _end_what_was_on_its_way(session, now=now)
+
+
+def _end_what_was_on_its_way(session: Session, *, now: datetime) -> None:
+    live = (FanoutState.OPEN, FanoutState.CUT)
+    session.execute(update(Fanout).where(Fanout.state.in_(live)).values(state=FanoutState.CANCELLED))
+    session.execute(
+        update(Chunk)
+        .where(Chunk.state == ChunkState.OPEN)
+        .values(
+            state=ChunkState.CANCELLED,
+            finished_at=now,
+            left=Chunk.size - Chunk.written,
+            fence=Chunk.fence + 1,
+        )
+        .values(batch=[], batch_at=None, owner=None, lease_until=None)
+    )
+    for table in (Delivery, Message):
+        session.execute(
+            update(table)
+            .where(table.not_before.is_not(None), table.state != DeliveryState.UNKNOWN)
+            .values(state=DeliveryState.CANCELLED, not_before=None, fence=table.fence + 1, at=now)
+        )
+        session.execute(
+            update(table).where(table.not_before.is_not(None)).values(not_before=None, fence=table.fence + 1)
+        )
+
+
+def _first_start(session: Session, here: str, *, now: datetime) -> None:
+    row = {"id": _ROW, "fingerprint": here, "confirmed_at": now, "confirmed_by": "first start"}
+    insert_ignoring(session, Installation, [row])
+
+
+def _markers(file: Path) -> list[str]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))["markers"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    return found if isinstance(found, list) else []
