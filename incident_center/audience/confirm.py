@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 
 from incident_center.audience import confirmations, letters, people, proofs
 from incident_center.audience.requests import Contact, read_contact
-from incident_center.delivery import fanout, suppress
+from incident_center.delivery import fallback, fanout, suppress
+from incident_center.delivery.second import drop_address, forget_second, promote_second, second_address
 from incident_center.errors import Flaw, NotThere, Refused
 from incident_center.house import House
 from incident_center.models import Confirmation, Subscriber
@@ -54,7 +55,7 @@ def confirm_by_token(session: Session, *, house: House, token: str, now: datetim
     person = people.subscriber(session, entry.subscriber_id, lock=True)
     if entry.used_at is None:
         _accept(session, house=house, entry=entry, person=person, now=now)
-    elif person.state is not SubscriberState.CONFIRMED:
+    elif person.state is not SubscriberState.CONFIRMED and not entry.as_fallback:
         raise Refused(Flaw("token", "confirm.used", "was used before; subscribe again"))
     return person
 
@@ -110,51 +111,89 @@ def _accept(
     session: Session, *, house: House, entry: Confirmation, person: Subscriber, now: datetime
 ) -> None:
     contact = read_contact(house, entry.channel, entry.address)
+    entry.used_at = now
+    # Whose preferred address has come back in the meantime has this one alone: it is the preferred one then.
+    if entry.as_fallback and person.state is not SubscriberState.SUPPRESSED:
+        _accept_second(session, house=house, person=person, contact=contact, now=now)
+    else:
+        _accept_preferred(session, house=house, person=person, contact=contact, now=now)
+
+
+def _accept_second(
+    session: Session, *, house: House, person: Subscriber, contact: Contact, now: datetime
+) -> None:
+    """From now on it may be used when the preferred address fails; nothing is sent there until then."""
+    _let_go(session, person, contact, now=now)
+    people.put_second(person, contact, now=now)
+    session.flush()
+    suppress.lift(session, house=house, channel=contact.channel, address=contact.address)
+    _note(session, person, "subscriber.second_address_confirmed", contact, now=now)
+
+
+def _accept_preferred(
+    session: Session, *, house: House, person: Subscriber, contact: Contact, now: datetime
+) -> None:
     was = person.state
     moved = person.address is not None and person.address != contact.address
-    entry.used_at = now
     if moved:
-        person.links_since = now.replace(
-            microsecond=0
-        )  # links carry whole seconds; the new ones must still work
-    _take_address(session, person, contact, now=now)
+        # Links carry whole seconds; the new ones must still work.
+        person.links_since = now.replace(microsecond=0)
+    if person.channel is not contact.channel:
+        confirmations.end_second(session, person, now=now)  # their channel is the preferred one now
+        # Where both may be used they change places; an address that nobody has confirmed takes no place.
+        both = person.fallback_since is not None and was is SubscriberState.CONFIRMED
+        person.fallback_since = now if both else None
+    _let_go(session, person, contact, now=now)
+    people.put_address(person, contact)
     person.state, person.updated_at, person.ended_at = SubscriberState.CONFIRMED, now, None
     if was is not SubscriberState.CONFIRMED:
         person.confirmed_at = now
     session.flush()
     suppress.lift(session, house=house, channel=contact.channel, address=contact.address)
-    audit.record(
-        session,
-        by=people.subject_of(person),
-        action="subscriber.address_changed" if moved else "subscriber.confirmed",
-        subject=people.subject_of(person),
-        detail={"channel": contact.channel.value},
-        now=now,
+    _note(
+        session, person, "subscriber.address_changed" if moved else "subscriber.confirmed", contact, now=now
     )
     if moved or was is not SubscriberState.CONFIRMED:  # who moves needs a link that works
         letters.send_welcome(session, house=house, person=person, now=now)
     # Also after a move: the other channel's chunks may have gone past them already.
     fanout.queue_current_status(session, subscriber=person, now=now)
+    fallback.after_move(session, person, now=now)
 
 
-def _take_address(session: Session, person: Subscriber, contact: Contact, *, now: datetime) -> None:
-    """Whoever proves that an address is theirs gets it; a row that held it before lets go of it."""
+def _let_go(session: Session, person: Subscriber, contact: Contact, *, now: datetime) -> None:
+    """Whoever proves that an address is theirs gets it; a row that held it before lets go of it. Where it was the
+    preferred one, the row's second address takes its place; without one that subscription ends."""
     holder = people.find(session, contact, lock=True)
-    if holder is not None and holder.id != person.id:
-        people.drop_address(holder, contact.channel)
-        if people.is_erased(holder) or holder.channel is contact.channel:
-            holder.state, holder.ended_at = SubscriberState.UNSUBSCRIBED, now
+    if holder is None or holder.id == person.id:
+        return
+    if holder.channel is not contact.channel:
+        forget_second(holder, now=now)
+    elif second_address(holder) is not None:
+        promote_second(session, holder, now=now)
+    else:
+        drop_address(holder, contact.channel)
+        holder.state, holder.ended_at = SubscriberState.UNSUBSCRIBED, now
         holder.updated_at = now
-        session.flush()  # before the new holder's row, or the unique key is hit
-        audit.record(
-            session,
-            by=people.subject_of(person),
-            action="subscriber.address_taken_over",
-            subject=people.subject_of(holder),
-            detail={"channel": contact.channel.value},
-            now=now,
-        )
-    people.put_address(person, contact)
+    session.flush()  # before the new holder's row, or the unique key is hit
+    audit.record(
+        session,
+        by=people.subject_of(person),
+        action="subscriber.address_taken_over",
+        subject=people.subject_of(holder),
+        detail={"channel": contact.channel.value},
+        now=now,
+    )
+
+
+def _note(session: Session, person: Subscriber, action: str, contact: Contact, *, now: datetime) -> None:
+    audit.record(
+        session,
+        by=people.subject_of(person),
+        action=action,
+        subject=people.subject_of(person),
+        detail={"channel": contact.channel.value},
+        now=now,
+    )
 
 
 def _by_token(session: Session, house: House, token: str, *, lock: bool) -> Confirmation:

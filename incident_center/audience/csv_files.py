@@ -1,7 +1,8 @@
 """Subscribers as CSV: read line by line, so that a file may be larger than memory, and written the same way.
 
-Columns: email, phone, channel, language, zone, name, form, components. The first line names them, in any order;
-comma, semicolon or tab separate. Components are keys separated by blanks; empty means all of them.
+Columns: email, phone, channel, fallback, language, zone, name, form, components. The first line names them, in any
+order; comma, semicolon or tab separate. Components are keys separated by blanks; empty means all of them. `fallback`
+is yes where the channel that is not preferred may be used when the preferred one fails.
 """
 
 import csv
@@ -12,7 +13,7 @@ from typing import BinaryIO
 
 from incident_center.errors import Flaw, Refused
 
-COLUMNS = ("email", "phone", "channel", "language", "zone", "name", "form", "components")
+COLUMNS = ("email", "phone", "channel", "fallback", "language", "zone", "name", "form", "components")
 _CELL_MAX = 1000
 _FORMULA = "=+-@"  # a spreadsheet would run what begins like this
 

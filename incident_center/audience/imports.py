@@ -22,6 +22,7 @@ from incident_center.audience.requests import (
 )
 from incident_center.db import Database
 from incident_center.delivery import suppress
+from incident_center.delivery.second import second_address
 from incident_center.errors import Flaw, Refused
 from incident_center.house import House
 from incident_center.models import Component, Subscriber, SubscriberComponent, Suppression
@@ -65,6 +66,7 @@ class ImportReport:
 class _Row:
     contacts: tuple[Contact, ...]  # the preferred one first
     wanted: Preferences
+    fallback: bool  # the other contact may be used when the preferred one fails
 
 
 def import_csv(
@@ -147,6 +149,7 @@ def _exported(person: Subscriber, components: str) -> dict[str, str]:
         "email": person.email or "",
         "phone": person.phone or "",
         "channel": person.channel.value,
+        "fallback": "yes" if second_address(person) else "",
         "language": person.language,
         "zone": person.zone,
         "name": person.name or "",
@@ -160,6 +163,7 @@ def _read(session: Session, house: House, line: Line, components: dict[str, int]
         raise Refused(line.flaw)
     cells, flaws = line.cells, Flaws()
     contacts = flaws.collect(lambda: _contacts(house, cells, confirmed=confirmed)) or ()
+    fallback = flaws.collect(lambda: _fallback(cells))
     form = flaws.collect(lambda: read_form(cells.get("form", "").lower()))
     chosen = flaws.collect(lambda: _component_ids(cells.get("components", ""), components))
     wanted = Preferences(
@@ -173,7 +177,12 @@ def _read(session: Session, house: House, line: Line, components: dict[str, int]
     flaws.refuse()
     if tidy is None:
         raise Refused(*flaws.found)
-    return _Row(contacts, Preferences(**{**vars(tidy), "component_ids": chosen}))
+    # Without `confirmed` there is one contact, and so nothing to fall back to.
+    return _Row(
+        contacts,
+        Preferences(**{**vars(tidy), "component_ids": chosen}),
+        fallback=bool(fallback) and len(contacts) > 1,
+    )
 
 
 def _contacts(house: House, cells: dict[str, str], *, confirmed: bool) -> tuple[Contact, ...]:
@@ -190,6 +199,15 @@ def _contacts(house: House, cells: dict[str, str], *, confirmed: bool) -> tuple[
     given.sort(key=lambda channel: channel is not preferred)
     read = tuple(read_contact(house, channel, typed[channel]) for channel in given)
     return read if confirmed else read[:1]  # an address that nobody vouches for is asked first
+
+
+def _fallback(cells: dict[str, str]) -> bool:
+    said = cells.get("fallback", "").lower()
+    if said not in {"", "yes", "no"}:
+        raise Refused(Flaw("fallback", "fallback.unknown", "must be yes, no or empty"))
+    if said == "yes" and not (cells.get("email") and cells.get("phone")):
+        raise Refused(Flaw("fallback", "fallback.no_address", "is yes but there is one address only"))
+    return said == "yes"
 
 
 def _component_ids(text: str, components: dict[str, int]) -> frozenset[int] | None:
@@ -240,6 +258,8 @@ def _store(session: Session, row: _Row, *, confirmed: bool, now: datetime) -> Su
     person = people.new_person(row.contacts[0], row.wanted, source=SOURCE, by=None, now=now)
     for contact in reversed(row.contacts):  # the preferred one last: it sets the channel
         people.put_address(person, contact)
+    if row.fallback:
+        person.fallback_since = now
     if confirmed:
         person.state, person.confirmed_at = SubscriberState.CONFIRMED, now
     session.add(person)

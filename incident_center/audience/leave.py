@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from incident_center.audience import confirmations, letters, people
 from incident_center.delivery import suppress
+from incident_center.delivery.second import drop_address, forget_second, second_address
 from incident_center.house import House
 from incident_center.models import Confirmation, Message, Subscriber, SubscriberComponent
 from incident_center.staff import audit
@@ -28,18 +29,23 @@ def unsubscribe(
 
 
 def stop(session: Session, *, house: House, phone: str, now: datetime) -> bool:
-    """STOP came from a number (E.164). It gets no more SMS; whoever prefers e-mail keeps that. Answers whether
-    the number was known; it is suppressed in either case."""
+    """STOP came from a number (E.164). It gets no more SMS; whoever prefers e-mail keeps that, without the number
+    as their second address. Whoever preferred SMS has left, a second address included. Answers whether the
+    number was known; it is suppressed in either case."""
     person = session.scalar(select(Subscriber).where(Subscriber.phone == phone).with_for_update())
+    gone = [(Channel.SMS, phone)]
     if person is not None and person.channel is Channel.EMAIL:
-        people.drop_address(person, Channel.SMS)
-        person.updated_at = now
+        confirmations.end_second(session, person, now=now)
+        forget_second(person, now=now)
     elif person is not None and person.state is not SubscriberState.UNSUBSCRIBED:
         letters.send_goodbye(session, house=house, person=person, now=now)
+        second = second_address(person)
+        gone += [(Channel.EMAIL, second)] if second else []
         _close(session, person, now=now)
-    suppress.suppress(
-        session, house=house, channel=Channel.SMS, address=phone, reason=SuppressionReason.STOP, now=now
-    )
+    for channel, address in gone:
+        suppress.suppress(
+            session, house=house, channel=channel, address=address, reason=SuppressionReason.STOP, now=now
+        )
     if person is not None:
         _note(session, person, "subscriber.stopped", by=None, now=now)
     return person is not None
@@ -56,8 +62,8 @@ def erase(
     for table in (Confirmation, SubscriberComponent):
         session.execute(delete(table).where(table.subscriber_id == person.id))
     _forget_messages(session, person, now=now)
-    people.drop_address(person, Channel.EMAIL)
-    people.drop_address(person, Channel.SMS)
+    drop_address(person, Channel.EMAIL)
+    drop_address(person, Channel.SMS)
     person.name = person.form = None
     person.all_components, person.updated_at = True, now
     _note(session, person, "subscriber.erased", by=by, now=now)

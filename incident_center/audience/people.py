@@ -7,6 +7,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from incident_center.audience.requests import Contact, Preferences
+from incident_center.delivery.second import second_address
 from incident_center.errors import NotThere
 from incident_center.models import Subscriber, SubscriberComponent
 from incident_center.states import Channel, SubscriberState
@@ -61,17 +62,28 @@ def find_or_add(session: Session, contact: Contact, fresh: Subscriber) -> Subscr
 def put_address(person: Subscriber, contact: Contact) -> None:
     """Sets the address and makes its channel the preferred one."""
     person.channel = contact.channel
+    _set_address(person, contact)
+
+
+def put_second(person: Subscriber, contact: Contact, *, now: datetime) -> None:
+    """Sets the second address: its owner has just said yes."""
+    _set_address(person, contact)
+    person.fallback_since = person.updated_at = now
+
+
+def _set_address(person: Subscriber, contact: Contact) -> None:
     if contact.channel is Channel.EMAIL:
         person.email, person.email_key = contact.address, contact.key
     else:
         person.phone = contact.address
 
 
-def drop_address(person: Subscriber, channel: Channel) -> None:
-    if channel is Channel.EMAIL:
-        person.email = person.email_key = None
-    else:
-        person.phone = None
+def is_preferred(person: Subscriber, contact: Contact) -> bool:
+    return (person.channel, person.address) == (contact.channel, contact.address)
+
+
+def is_second(person: Subscriber, contact: Contact) -> bool:
+    return person.channel is not contact.channel and second_address(person) == contact.address
 
 
 def contacts(person: Subscriber) -> list[tuple[Channel, str]]:

@@ -62,15 +62,9 @@ def change_address(
     """
     person = people.subscriber(session, subscriber_id, lock=True)
     contact = read_contact(house, channel, address)
-    if (person.channel, person.address) == (contact.channel, contact.address):
+    if people.is_preferred(person, contact):
         return Subscribed(person.id, 0, already=True)
-    last = confirmations.last_asked(session, person)
-    if (
-        last is not None
-        and last.used_at is None
-        and last.address != contact.address
-        and last.created_at > now - confirmations.RESEND_AFTER
-    ):
+    if confirmations.must_wait(session, person, contact, as_second=False, now=now):
         raise Refused(Flaw(channel.value, "address.too_soon", "can be changed again in two minutes"))
     asked = confirmations.ask(session, house=house, person=person, contact=contact, now=now)
     audit.record(

@@ -36,8 +36,10 @@ def subscribe(
 ) -> Subscribed:
     """Store the wish as pending and ask the address's owner; nothing else is sent before they say yes.
 
-    Somebody who is subscribed already keeps their settings and is told so by a message. At most one message
-    goes out every two minutes. source: web, agent, api. Refuses with the codes of requests.py, all at once.
+    Somebody who is subscribed already keeps their settings. With this address they are told so by a message;
+    with another one of theirs (the second, or one from before) they are asked whether we shall write there
+    instead. At most one message goes out every two minutes. source: web, agent, api. Refuses with the codes of
+    requests.py, all at once.
     """
     flaws = Flaws()
     contact = flaws.collect(lambda: read_contact(house, request.channel, request.address))
@@ -48,8 +50,7 @@ def subscribe(
     fresh = people.new_person(contact, wanted, source=source, by=by, now=now)
     person = people.find_or_add(session, contact, fresh)
     if person.state is SubscriberState.CONFIRMED:
-        asked = confirmations.remind(session, house=house, person=person, contact=contact, now=now)
-        return Subscribed(person.id, asked.confirmation_id, already=True)
+        return _ask_again(session, house=house, person=person, contact=contact, as_second=False, now=now)
     people.put_preferences(session, person, wanted, now=now)
     person.state = SubscriberState.PENDING
     asked = confirmations.ask(session, house=house, person=person, contact=contact, now=now)
@@ -68,7 +69,7 @@ def resend(session: Session, *, house: House, subscriber_id: int, now: datetime)
     """Another link or code to somebody's preferred address, within the same limits. Raises NotThere."""
     person = people.subscriber(session, subscriber_id, lock=True)
     contact = read_contact(house, person.channel, person.address or "")
-    return _ask_again(session, house=house, person=person, contact=contact, now=now)
+    return _ask_again(session, house=house, person=person, contact=contact, as_second=False, now=now)
 
 
 def ask_again(session: Session, *, house: House, confirmation_id: int, now: datetime) -> Subscribed:
@@ -76,18 +77,21 @@ def ask_again(session: Session, *, house: House, confirmation_id: int, now: date
     entry = confirmations.by_id(session, confirmation_id)
     person = people.subscriber(session, entry.subscriber_id, lock=True)
     contact = read_contact(house, entry.channel, entry.address)
-    return _ask_again(session, house=house, person=person, contact=contact, now=now)
+    return _ask_again(
+        session, house=house, person=person, contact=contact, as_second=entry.as_fallback, now=now
+    )
 
 
 def _ask_again(
-    session: Session, *, house: House, person: Subscriber, contact: Contact, now: datetime
+    session: Session, *, house: House, person: Subscriber, contact: Contact, as_second: bool, now: datetime
 ) -> Subscribed:
-    if person.state is SubscriberState.CONFIRMED and (contact.channel, contact.address) in people.contacts(
-        person
-    ):
+    settled = people.is_second(person, contact) if as_second else people.is_preferred(person, contact)
+    if person.state is SubscriberState.CONFIRMED and settled:
         asked = confirmations.remind(session, house=house, person=person, contact=contact, now=now)
         return Subscribed(person.id, asked.confirmation_id, already=True)
-    asked = confirmations.ask(session, house=house, person=person, contact=contact, now=now)
+    asked = confirmations.ask(
+        session, house=house, person=person, contact=contact, as_second=as_second, now=now
+    )
     return Subscribed(person.id, asked.confirmation_id)
 
 

@@ -6,6 +6,7 @@ from incident_center.audience.imports import BadLine, ImportReport, export_rows,
 from incident_center.audience.leave import erase, stop, unsubscribe
 from incident_center.audience.prefer import change_address, change_preferences
 from incident_center.audience.requests import Preferences, SubscribeRequest
+from incident_center.audience.second import add_second, remove_second
 from incident_center.audience.subscribe import Subscribed, ask_again, enrol, resend, subscribe
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Preferences",
     "SubscribeRequest",
     "Subscribed",
+    "add_second",
     "ask_again",
     "change_address",
     "change_preferences",
@@ -26,6 +28,7 @@ __all__ = [
     "import_csv",
     "import_rows",
     "open_csv",
+    "remove_second",
     "resend",
     "stop",
     "subscribe",

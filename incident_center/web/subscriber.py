@@ -11,8 +11,10 @@ from incident_center.audience.confirm import MOST_TRIES, waiting
 from incident_center.audience.requests import Flaws, SubscribeRequest
 from incident_center.audience.verbs import ask_again, confirm_by_code, confirm_by_token, subscribe
 from incident_center.delivery.links import manage_url
+from incident_center.delivery.second import second_address
 from incident_center.errors import Flaw, NotThere, Refused
 from incident_center.house import House
+from incident_center.models import Confirmation, Subscriber
 from incident_center.states import Channel, SubscriberState
 from incident_center.web.context import center, csrf, limiter
 from incident_center.web.language import page_language, remember, say, stands_at, suggest, template_words
@@ -91,8 +93,9 @@ def check_code(token: str) -> AnyResponse:
         answer = confirm_by_code(
             db, house=house, confirmation_id=number, code=request.form.get("code", ""), now=clock.now()
         )
+        asked = confirmations.by_id(db, number)
     if answer.subscriber is not None:
-        return _to_settings(house, answer.subscriber.id, "confirmed")
+        return _to_settings(house, answer.subscriber, asked)
     flaws = (answer.flaw,) if answer.flaw else ()
     return make_response(
         _code_page(token, flaws=flaws, typed=request.form.get("code", ""), left=answer.tries_left), 422
@@ -125,6 +128,8 @@ def look_at_link(token: str) -> Response:
             render_template(
                 "subscriber/confirm.html",
                 address=entry.address,
+                second=entry.as_fallback,
+                channel=entry.channel,
                 moving=person.state is SubscriberState.CONFIRMED and entry.used_at is None,
             )
         )
@@ -135,10 +140,11 @@ def press_button(token: str) -> AnyResponse:
     house = center().house
     try:
         with center().database.transaction() as db:
+            asked = waiting(db, house=house, token=token, now=clock.now())
             person = confirm_by_token(db, house=house, token=token, now=clock.now())
     except Refused:
         return make_response(render_template("subscriber/expired.html"), 410)
-    return _to_settings(house, person.id, "confirmed")
+    return _to_settings(house, person, asked)
 
 
 # Whoever holds such a link's token may do what it is for; no cookie adds to that, so there is nothing that another
@@ -162,8 +168,9 @@ def settings_token(house: House, subscriber_id: int) -> str:
     return manage_url(house, subscriber_id).rpartition("/m/")[2]
 
 
-def _to_settings(house: House, subscriber_id: int, done: str) -> AnyResponse:
-    return redirect(url_for("settings.manage", token=settings_token(house, subscriber_id), done=done), 303)
+def _to_settings(house: House, person: Subscriber, asked: Confirmation) -> AnyResponse:
+    done = "second_confirmed" if second_address(person) == asked.address else "confirmed"
+    return redirect(url_for("settings.manage", token=settings_token(house, person.id), done=done), 303)
 
 
 def _wish(house: House, typed: AddressForm, preferences: PreferenceForm) -> SubscribeRequest:

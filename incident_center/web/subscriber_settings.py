@@ -1,12 +1,21 @@
 """A customer's own settings and the ways to leave, behind personal links instead of a password."""
 
 from flask import Blueprint, Response, make_response, redirect, render_template, request, session, url_for
+from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as AnyResponse
 
 from incident_center import clock
 from incident_center.audience import people, proofs
-from incident_center.audience.verbs import change_address, change_preferences, erase, unsubscribe
+from incident_center.audience.verbs import (
+    add_second,
+    change_address,
+    change_preferences,
+    erase,
+    remove_second,
+    unsubscribe,
+)
 from incident_center.delivery.links import read_manage, read_unsubscribe
+from incident_center.delivery.second import other, second_address
 from incident_center.errors import Flaw, NotThere, Refused
 from incident_center.models import Subscriber
 from incident_center.states import Channel
@@ -30,7 +39,16 @@ blueprint.after_request(remember)
 blueprint.register_error_handler(NotThere, unknown_link)
 csrf.exempt(blueprint)  # each address carries its own proof; see subscriber.py
 
-DONE = ("confirmed", "saved", "unchanged", "moved")
+DONE = (
+    "confirmed",
+    "saved",
+    "unchanged",
+    "moved",
+    "second_asked",
+    "second_confirmed",
+    "second_unchanged",
+    "second_removed",
+)
 _MOVING_TO = "moving_to"
 
 
@@ -91,6 +109,44 @@ def move(token: str) -> AnyResponse:
     return redirect(url_for("settings.manage", token=token, done="moved"), 303)
 
 
+@blueprint.post("/m/<token>/second")
+@forms_limit
+def add_another(token: str) -> AnyResponse:
+    """Ask a second address, on the other channel; then as for a move."""
+    house = center().house
+    number = _whose(token)
+    typed = request.form.get("second", "")
+    try:
+        with center().database.transaction() as db:
+            channel = _second_channel(db, number)
+            asked = add_second(
+                db,
+                house=house,
+                subscriber_id=number,
+                address=typed,
+                by=f"subscriber {number}",
+                now=clock.now(),
+            )
+    except Refused as refused:
+        flaws = tuple(Flaw("second", flaw.code, flaw.message) for flaw in refused.flaws)
+        return make_response(_page(token, second=typed, flaws=flaws), 422)
+    if asked.already:
+        return redirect(url_for("settings.manage", token=token, done="second_unchanged"), 303)
+    if channel is Channel.SMS:
+        page = proofs.page_token(house, asked.confirmation_id)
+        return redirect(url_for("subscriber.enter_code", token=page), 303)
+    session[_MOVING_TO] = typed.strip()[:320]
+    return redirect(url_for("settings.manage", token=token, done="second_asked"), 303)
+
+
+@blueprint.post("/m/<token>/second/remove")
+def take_away(token: str) -> AnyResponse:
+    number = _whose(token)
+    with center().database.transaction() as db:
+        remove_second(db, subscriber_id=number, by=f"subscriber {number}", now=clock.now())
+    return redirect(url_for("settings.manage", token=token, done="second_removed"), 303)
+
+
 @blueprint.post("/m/<token>/leave")
 def leave(token: str) -> AnyResponse:
     number = _whose(token)
@@ -147,11 +203,20 @@ def _whose(token: str) -> int:
     return link.subscriber_id
 
 
+def _second_channel(db: Session, number: int) -> Channel:
+    """Refuses with channel.unknown where the house does not offer it."""
+    channel = other(people.subscriber(db, number).channel)
+    if channel not in channels_offered(center().house):
+        raise Refused(Flaw("second", "channel.unknown", "is not offered here"))
+    return channel
+
+
 def _page(
     token: str,
     *,
     preferences: PreferenceForm | None = None,
     address: AddressForm | None = None,
+    second: str = "",
     flaws: tuple[Flaw, ...] = (),
 ) -> str:
     house = center().house
@@ -172,6 +237,9 @@ def _page(
         moving_to=session.get(_MOVING_TO) or say("subscriber.manage.new_address"),
         preferences=shown,
         typed=address or AddressForm(channel=person.channel.value),
+        second=second_address(person),
+        second_channel=other(person.channel),
+        typed_second=second,
         errors=said_flaws(flaws),
         channels=channels_offered(house),
         components=components,

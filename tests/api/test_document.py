@@ -153,7 +153,12 @@ def test_generated_requests_find_no_fault(
             tried += 1
             _aim(case, {"incident_id": first["incident_id"], "subscriber_id": subscriber})
             body_is_wrong = case.meta is not None and case.meta.is_negative_at(ParameterLocation.BODY)
-            case.call_and_validate(headers=own, checks=wrong_bodies if body_is_wrong else checks)
+            response = case.call(headers=own)
+            refused_for_its_size = (
+                response.status_code == 413
+            )  # which the check of wrong bodies does not know
+            held = wrong_bodies if body_is_wrong and not refused_for_its_size else checks
+            case.validate_response(response, headers=own, checks=held)
 
         hold()
     assert tried > 100

@@ -125,6 +125,31 @@ def test_a_new_address_counts_once_its_owner_has_said_yes(agent: Door, database:
     assert answer.json["address"] == "+12125550199"
 
 
+def test_a_second_address_is_asked_told_once_confirmed_and_taken_away(
+    agent: Door, database: Database
+) -> None:
+    enrolled = agent.post("/subscribers", OLIVIA | {"fallback": "+44 7400 123456"}).json
+    assert (enrolled["channel"], enrolled["fallback"], enrolled["state"]) == ("email", None, "pending")
+    path = f"/subscribers/{enrolled['id']}"
+    told = agent.post(f"{path}/confirm", {"code": code_of(database)}).json
+    assert (told["fallback"], told["state"]) == ("+447400123456", "pending")
+    assert agent.get(path).json == told
+    assert agent.patch(path, {"language": "de"}).json["fallback"] == "+447400123456"
+    told = agent.patch(path, {"fallback": "+1 212-555-0199"}).json
+    assert (told["fallback"], told["confirmation_open"]) == ("+447400123456", True)
+    assert agent.post(f"{path}/confirm", {"code": code_of(database)}).json["fallback"] == "+12125550199"
+    assert agent.patch(path, {"fallback": None}).json["fallback"] is None
+
+
+@pytest.mark.parametrize("fallback", ["", "olivia@elsewhere.example", "0900 1234567"])
+def test_a_second_address_that_cannot_be_one_is_refused_by_its_own_name(
+    agent: Door, database: Database, fallback: str
+) -> None:
+    assert set(fields(agent.post("/subscribers", OLIVIA | {"fallback": fallback}))) == {"fallback"}
+    with database.reading() as session:
+        assert session.scalars(select(Subscriber)).all() == [], "an enrolment that is refused leaves nothing"
+
+
 def test_erasing_leaves_nothing_to_read(agent: Door, database: Database) -> None:
     enrolled = agent.post("/subscribers", OLIVIA).json
     path = f"/subscribers/{enrolled['id']}"

@@ -158,12 +158,32 @@ def test_lines_are_read_one_by_one() -> None:
     assert source.given < 5
 
 
+def test_a_second_address_is_taken_over_only_where_the_company_vouches_for_it(
+    database: Database, house: House, now: datetime
+) -> None:
+    head = "email,phone,channel,fallback\n"
+    lines = "a@x.example,+12125550101,sms,Yes\nb@x.example,+12125550102,,no\nc@x.example,+12125550103,,\n"
+    bad = take(database, house, head + "d@x.example,,,yes\ne@x.example,+12125550105,,perhaps\n", now).bad
+    assert [(line.number, line.field) for line in bad] == [(2, "fallback"), (3, "fallback")]
+    assert take(database, house, head + lines, now).taken == 3
+    unsure = take(database, house, head + "f@x.example,+12125550106,,yes\n", now, confirmed=False)
+    assert unsure.taken == 1
+    with database.reading() as session:
+        second = {person.email: person for person in session.scalars(select(Subscriber))}
+    assert second["a@x.example"].channel is Channel.SMS
+    since = {email: person.fallback_since for email, person in second.items()}
+    assert since == {"a@x.example": now, "b@x.example": None, "c@x.example": None, "f@x.example": None}
+    assert second["f@x.example"].phone is None
+
+
 def test_an_export_reads_back_as_the_same_people(database: Database, house: House, now: datetime) -> None:
     with database.transaction() as session:
         cards = a_component(session, "cards")
         a_subscriber(session, email="=cmd@x.example", name="O'Brien, Olivia", form=FormOfAddress.MS)
         a_subscriber(session, phone=PHONE, language="de", components=[cards])
         a_subscriber(session, email="left@x.example", state=SubscriberState.UNSUBSCRIBED)
+        a_subscriber(session, email="both@x.example", phone="+12125550123", fallback_since=now)
+        a_subscriber(session, email="before@x.example", phone="+12125550199")  # its number allows nothing
     with database.reading() as session:
         before = list(export_rows(session))
     text = "".join(write_csv(before))
@@ -172,7 +192,8 @@ def test_an_export_reads_back_as_the_same_people(database: Database, house: Hous
     with database.transaction() as session:
         for person in session.scalars(select(Subscriber)):
             person.email = person.email_key = person.phone = None
-    assert take(database, house, text, now).taken == 2
+    assert take(database, house, text, now).taken == 4
+    assert [row["fallback"] for row in before] == ["", "", "yes", ""]
     with database.reading() as session:
         assert list(export_rows(session)) == before
 

@@ -30,7 +30,6 @@ def _told(session: Session, person: Subscriber, update: Update, now: datetime) -
     session.add(
         Delivery(
             update_id=update.id,
-            incident_id=update.incident_id,
             subscriber_id=person.id,
             channel=person.channel,
             state=DeliveryState.ACCEPTED,
@@ -38,7 +37,6 @@ def _told(session: Session, person: Subscriber, update: Update, now: datetime) -
             fence=0,
             possibly_twice=False,
             at=now,
-            created_at=now,
         )
     )
     session.flush()
@@ -68,7 +66,9 @@ def _moves_to_sms(session: Session, house: House, person: Subscriber, now: datet
 def _rows(session: Session, update: Update) -> list[tuple[Channel, DeliveryState]]:
     session.flush()
     found = session.execute(
-        select(Delivery.channel, Delivery.state).where(Delivery.update_id == update.id).order_by(Delivery.id)
+        select(Delivery.channel, Delivery.state)
+        .where(Delivery.update_id == update.id)
+        .order_by(Delivery.subscriber_id)
     )
     return [(row.channel, row.state) for row in found]
 

@@ -411,7 +411,7 @@ def test_sms_is_offered_only_where_somebody_carries_it(center: Center) -> None:
 
 
 _CODE = re.compile(
-    r'"((?:email|phone|name|language|zone|components|form|channel|address|code|confirm)\.[a-z_]+)"'
+    r'"((?:email|phone|name|language|zone|components|form|channel|address|code|confirm|second)\.[a-z_]+)"'
 )
 _STAFF_ONLY = {"channel.no_address", "phone.unconfirmed"}  # an import's; told in English
 
@@ -432,6 +432,7 @@ def codes_in_the_source() -> set[str]:
 def test_every_flaw_that_a_customer_can_meet_has_words_in_every_language(center: Center) -> None:
     codes = codes_in_the_source()
     assert {"email.several", "phone.premium", "name.link", "confirm.too_many", "zone.unknown"} <= codes
+    assert "second.not_subscribed" in codes
     said = center.house.catalogue
     for code in sorted(codes):
         key = f"subscriber.errors.{code.replace('.', '_')}"

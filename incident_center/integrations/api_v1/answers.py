@@ -121,19 +121,18 @@ class IncidentsOut(Answer):
 
 
 class DeliveryOut(Answer):
-    """One update to one person. Addresses are not here; see the subscriber."""
+    """One update to one person, named by the two. Addresses are not here; see the subscriber."""
 
-    id: int
     update_id: int
     subscriber_id: int
     channel: Channel
     state: DeliveryState
     attempts: int
     provider: str | None
-    code: str | None = Field(description="The provider's code.")
+    code: str | None = Field(description="The provider's code; null for a plain acceptance.")
     detail: str | None = Field(description="The provider's words, without addresses.")
     possibly_twice: bool
-    created_at: datetime
+    created_at: datetime = Field(description="First try, or when it was queued.")
     at: datetime = Field(description="Last change of state.")
 
 
@@ -187,6 +186,9 @@ class SubscriberOut(Answer):
     name: str | None
     form: FormOfAddress | None
     components: list[int] | None = Field(description="Ids; null means all.")
+    fallback: str | None = Field(
+        description="Second address, of the other channel, used when the first one fails; once confirmed."
+    )
     state: SubscriberState
     source: str
     confirmation_open: bool = Field(description="An address waits for its owner's yes, by link or code.")

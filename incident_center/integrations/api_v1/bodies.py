@@ -153,6 +153,10 @@ class SubscriberIn(Strict):
     components: list[Id] | None = Field(
         default=None, max_length=200, description="Ids; null means all, also new ones."
     )
+    fallback: Annotated[str, StringConstraints(max_length=400)] | None = Field(
+        default=None,
+        description="Second address, of the other channel, for when the first one fails. Its owner is asked too.",
+    )
 
 
 class SubscriberChangeIn(Strict):
@@ -167,6 +171,9 @@ class SubscriberChangeIn(Strict):
     name: Line | None = None
     form: FormOfAddress | None = None
     components: list[Id] | None = Field(default=None, max_length=200)
+    fallback: Annotated[str, StringConstraints(max_length=400)] | None = Field(
+        default=None, description="Second address, of the channel that is not preferred; null takes it away."
+    )
 
 
 class CodeIn(Strict):

@@ -75,14 +75,13 @@ _INCIDENT = {
     },
 }
 _DELIVERY = {
-    "id": 99120,
     "update_id": 40,
     "subscriber_id": 12,
     "channel": "email",
     "state": "accepted",
     "attempts": 1,
     "provider": "email 1 smtp",
-    "code": "250",
+    "code": None,
     "detail": None,
     "possibly_twice": False,
     "created_at": "2026-11-21T13:15:02Z",
@@ -110,6 +109,7 @@ _SUBSCRIBER = {
     "name": "Olivia O'Brien",
     "form": None,
     "components": None,
+    "fallback": None,
     "state": "pending",
     "source": "api",
     "confirmation_open": True,

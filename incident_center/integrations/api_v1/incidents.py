@@ -30,7 +30,7 @@ from incident_center.integrations.api_v1.bodies import (
 from incident_center.integrations.api_v1.callers import LEAD, VIEWER
 from incident_center.integrations.api_v1.document import errors
 from incident_center.integrations.api_v1.idempotency import once
-from incident_center.integrations.api_v1.paging import cursor_after, read_cursor
+from incident_center.integrations.api_v1.paging import cursor_after, read_cursor, read_pair
 from incident_center.integrations.api_v1.publishing import in_the_callers_words, publication_of, version_seen
 from incident_center.models import Incident, Update
 
@@ -145,7 +145,7 @@ def publish(path: IncidentPath, header: PublishHeader, body: UpdateIn) -> Answer
 )
 @roles(VIEWER)
 def deliveries(path: IncidentPath, query: DeliveriesQuery) -> Answered:
-    after = read_cursor(query.cursor) or 0
+    after = read_pair(query.cursor)
     with center().database.reading() as session:
         questions.incident(session, path.incident_id)
         rows = deliveries_page(
@@ -153,13 +153,15 @@ def deliveries(path: IncidentPath, query: DeliveriesQuery) -> Answered:
             path.incident_id,
             state=query.state,
             channel=query.channel,
-            after_id=after,
+            after=after,
             limit=query.limit + 1,
         )
         shown = rows[: query.limit]
         answer = answers.DeliveriesOut(
             items=[answers.DeliveryOut.model_validate(row, from_attributes=True) for row in shown],
-            next=cursor_after(shown[-1].id) if len(rows) > query.limit else None,
+            next=cursor_after(shown[-1].update_id, shown[-1].subscriber_id)
+            if len(rows) > query.limit
+            else None,
         )
     return answer.model_dump(mode="json")
 

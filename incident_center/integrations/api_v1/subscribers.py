@@ -17,7 +17,9 @@ from incident_center.audience.confirm import confirm_by_code
 from incident_center.audience.leave import erase
 from incident_center.audience.prefer import change_address, change_preferences
 from incident_center.audience.requests import SubscribeRequest
+from incident_center.audience.second import add_second, remove_second
 from incident_center.audience.subscribe import subscribe
+from incident_center.delivery.second import second_address
 from incident_center.errors import Flaw, NotThere, Refused
 from incident_center.integrations.api_v1 import answers, problems
 from incident_center.integrations.api_v1.api import Answered, api, caller, center, roles
@@ -32,7 +34,7 @@ from incident_center.integrations.api_v1.callers import AGENT
 from incident_center.integrations.api_v1.document import errors
 from incident_center.integrations.api_v1.idempotency import once
 from incident_center.models import Confirmation, Subscriber
-from incident_center.states import Channel
+from incident_center.states import Channel, SubscriberState
 
 _TAG: list[Any] = [{"name": "subscribers"}]
 _OUR_NAMES = {"zone": "time_zone", "email": "address", "phone": "address", "sms": "address"}
@@ -58,13 +60,15 @@ def enrol(header: IdempotencyHeader, body: SubscriberIn) -> Answered:
             form=body.form,
             component_ids=None if body.components is None else frozenset(body.components),
         )
+        house = center().house
         try:
-            done = subscribe(
-                session, house=center().house, request=wish, source="api", by=caller().by, now=now
-            )
+            done = subscribe(session, house=house, request=wish, source="api", by=caller().by, now=now)
         except Refused as refused:
             raise _in_our_words(refused) from refused
-        return 201, _told(session, people.subscriber(session, done.subscriber_id), now=now)
+        person = people.subscriber(session, done.subscriber_id)
+        if body.fallback is not None and person.state is SubscriberState.PENDING:
+            _ask_second(session, person.id, body.fallback, now=now)
+        return 201, _told(session, person, now=now)
 
     answer, status = once(header.key, deed, retell=_retold)
     response = jsonify(answer)
@@ -121,6 +125,10 @@ def change(path: SubscriberPath, body: SubscriberChangeIn) -> Answered:
                 )
         except Refused as refused:
             raise _in_our_words(refused) from refused
+        if body.fallback is not None:
+            _ask_second(session, person.id, body.fallback, now=now)
+        elif "fallback" in body.model_fields_set:
+            remove_second(session, subscriber_id=person.id, by=caller().by, now=now)
         return _told(session, person, now=now).model_dump(mode="json")
 
 
@@ -164,6 +172,20 @@ def confirm(path: SubscriberPath, header: IdempotencyHeader, body: CodeIn) -> An
     return problems.respond(answer) if status == 422 else answer
 
 
+def _ask_second(session: Session, subscriber_id: int, address: str, *, now: datetime) -> None:
+    try:
+        add_second(
+            session,
+            house=center().house,
+            subscriber_id=subscriber_id,
+            address=address,
+            by=caller().by,
+            now=now,
+        )
+    except Refused as refused:
+        raise Refused(*(Flaw("fallback", flaw.code, flaw.message) for flaw in refused.flaws)) from refused
+
+
 def _told(session: Session, person: Subscriber, *, now: datetime) -> answers.SubscriberOut:
     chosen = people.component_ids(session, person)
     open_question = session.scalar(
@@ -184,6 +206,7 @@ def _told(session: Session, person: Subscriber, *, now: datetime) -> answers.Sub
         name=person.name,
         form=person.form,
         components=None if chosen is None else sorted(chosen),
+        fallback=second_address(person),
         state=person.state,
         source=person.source,
         confirmation_open=open_question is not None,
