@@ -11,8 +11,9 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from incident_center import web
 from incident_center.center import Center, build_center
 from incident_center.config import Settings, load_settings
-from incident_center.integrations import api_v1
+from incident_center.integrations import api_v1, receipts
 from incident_center.logs import configure_logging
+from incident_center.spread import require_celery
 
 MAX_BODY_BYTES = 1024 * 1024  # a form with every language's words is about 20 kB
 
@@ -29,6 +30,11 @@ def build_app(settings: Settings | None = None, *, center: Center | None = None)
     )
     app.config.from_mapping(_flask_settings(center.settings))
     app.extensions["incident_center"] = center
+    if center.settings.broker_url:
+        require_celery()
+        from incident_center.spread.wake import wake_after_commits  # noqa: PLC0415 (Celery is an extra)
+
+        wake_after_commits(center)
     app.jinja_env.undefined = StrictUndefined  # a misspelt name is an error in a test, not a gap on a page
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     if hops := center.settings.trusted_proxies:
@@ -36,6 +42,7 @@ def build_app(settings: Settings | None = None, *, center: Center | None = None)
     configure_logging(quiet=center.settings.testing or center.settings.demo)
     web.install(app)
     api_v1.install(app)  # after the shields: it takes the limiter and the form guard from the extensions
+    receipts.install(app)
     return app
 
 

@@ -1,6 +1,5 @@
 """The command line: `incident-center …`. Parses, calls one verb, says in plain words what happened."""
 
-import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,10 @@ import click
 
 from incident_center import clock
 from incident_center.center import Center, build_center
+from incident_center.cli_bounces import bounces
 from incident_center.cli_subscribers import subscribers
 from incident_center.cli_tokens import token
+from incident_center.cli_workers import beat, refuse, require_schema, worker
 from incident_center.config import SettingsError, asset_dir, load_settings, playbooks_folder
 from incident_center.errors import NotThere, Refused
 from incident_center.playbooks import ContentErrors, Problem, check_catalogue, check_folder
@@ -98,40 +99,11 @@ def serve(host: str, port: int, processes: int, threads: int, with_worker: bool)
 
     configure_logging()
     settings = load_settings()
-    _refuse(check_settings(settings))
-    _require_schema(build_center(settings))
+    refuse(check_settings(settings))
+    require_schema(build_center(settings))
     serving.serve(
         settings, host=host, port=port, processes=processes, threads=threads, with_worker=with_worker
     )
-
-
-@cli.command()
-def worker() -> None:
-    """Keep promises, cut fan-outs, deliver. SIGTERM ends it within 30 seconds with nothing lost."""
-    from incident_center.delivery.providers import check_settings
-    from incident_center.logs import configure_logging
-    from incident_center.worker import Worker
-
-    configure_logging()
-    center = _center()
-    _refuse(check_settings(center.settings))
-    _require_schema(center)
-    running = Worker(center)
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: running.stop.set())
-    running.run()
-
-
-def _refuse(problems: list[str]) -> None:
-    if problems:
-        raise click.ClickException("\n".join(problems))
-
-
-def _require_schema(center: Center) -> None:
-    from incident_center.schema import pending
-
-    if pending(center.database, center.settings.migrations_dir):
-        raise click.ClickException("The database is not up to date. Run: incident-center db upgrade")
 
 
 @cli.command()
@@ -265,8 +237,11 @@ def playbooks_check(folder: Path | None) -> None:
     click.echo("playbooks are in order")
 
 
+cli.add_command(beat)
+cli.add_command(bounces)
 cli.add_command(subscribers)
 cli.add_command(token)
+cli.add_command(worker)
 
 
 def main() -> None:

@@ -28,7 +28,10 @@ NAMES = (
     "COMPANY",
     "TIME_ZONE",
     "TRUSTED_PROXIES",
+    "HOOK_SECRETS",
 )
+HOOKS = ("twilio", "vonage", "sms", "postmark", "mailgun", "ses")  # whose webhooks have a secret of their own
+HOOK_SECRET_MIN = 16  # for those that the operator makes up
 
 
 class SettingsError(ValueError):
@@ -58,8 +61,13 @@ class Settings:
     company: str = "Incident Center"
     time_zone: str = "Europe/Berlin"
     trusted_proxies: int = 0
+    hook_secrets: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     demo: bool = False
     testing: bool = False
+
+    def hook_secrets_of(self, name: str) -> tuple[str, ...]:
+        """What a provider's webhook is verified with; several while a secret is being changed, none when closed."""
+        return tuple(secret for owner, secret in self.hook_secrets if owner == name)
 
 
 def asset_dir(name: str) -> Path:
@@ -94,7 +102,7 @@ def settings_from(values: Mapping[str, str]) -> Settings:
     given = {name: text for name in NAMES if (text := _value(values, name)) is not None}
     data_dir = Path(given.get("DATA_DIR", "var")).absolute()
     database_url = given.get("DATABASE_URL") or f"sqlite:///{data_dir / 'incident-center.db'}"
-    broker_url = given.get("BROKER_URL")
+    broker_url = _broker_url(given.get("BROKER_URL"))
     if broker_url and database_url.startswith("sqlite"):
         raise SettingsError(
             PREFIX + "BROKER_URL",
@@ -115,6 +123,7 @@ def settings_from(values: Mapping[str, str]) -> Settings:
         company=_company(given.get("COMPANY")),
         time_zone=_zone(given.get("TIME_ZONE", "Europe/Berlin")),
         trusted_proxies=_count(given.get("TRUSTED_PROXIES", "0"), "TRUSTED_PROXIES"),
+        hook_secrets=_hook_secrets(given.get("HOOK_SECRETS", "")),
     )
 
 
@@ -175,6 +184,14 @@ def _database_url(value: str) -> str:
     return value
 
 
+def _broker_url(value: str | None) -> str | None:
+    if value is not None and value.partition("://")[0] not in {"amqp", "amqps", "redis", "rediss"}:
+        raise SettingsError(
+            PREFIX + "BROKER_URL", "must begin with amqp(s):// (RabbitMQ) or redis://, rediss://"
+        )
+    return value
+
+
 def _urls(given: Mapping[str, str], name: str) -> tuple[str, ...]:
     """URLs separated by white space or line breaks (a comma may stand inside a URL)."""
     urls = tuple(given.get(name, "").split())
@@ -182,6 +199,27 @@ def _urls(given: Mapping[str, str], name: str) -> tuple[str, ...]:
         if "://" not in url:
             raise SettingsError(PREFIX + name, f"entry {position} is not a URL; separate entries by a blank")
     return urls
+
+
+def _hook_secrets(text: str) -> tuple[tuple[str, str], ...]:
+    """name=value, separated by white space. A value is never repeated in what is said about it."""
+    pairs = []
+    for position, entry in enumerate(text.split(), start=1):
+        name, _, value = entry.partition("=")
+        if name not in HOOKS or not value:
+            problem = f"entry {position} must be name=secret with one of the names {', '.join(HOOKS)}"
+            raise SettingsError(PREFIX + "HOOK_SECRETS", problem)
+        if name in {"sms", "postmark"} and len(value) < HOOK_SECRET_MIN:
+            problem = f"{name}= is too short; at least {HOOK_SECRET_MIN} characters keep receipts unforgeable"
+            raise SettingsError(PREFIX + "HOOK_SECRETS", problem)
+        if name == "postmark" and ":" not in value:
+            raise SettingsError(
+                PREFIX + "HOOK_SECRETS", "postmark= must be user:password, as in its webhook's URL"
+            )
+        if name == "ses" and not value.startswith("arn:aws"):
+            raise SettingsError(PREFIX + "HOOK_SECRETS", "ses= must be the SNS topic's ARN (arn:aws:sns:…)")
+        pairs.append((name, value))
+    return tuple(pairs)
 
 
 def _folder(value: str | None) -> Path:

@@ -20,9 +20,11 @@ from sqlalchemy.orm import Session
 from incident_center import clock, schema
 from incident_center.config import Settings
 from incident_center.db import Database
+from incident_center.delivery import installation
 from incident_center.delivery.providers import check_settings
 from incident_center.models import Component, Promise, Role, Staff, WorkerBeat
 from incident_center.playbooks import ContentErrors, Library, Problem, check_catalogue, load_library
+from incident_center.spread import require_celery
 from incident_center.states import PromiseState
 from incident_center.states import Role as RoleName
 
@@ -57,6 +59,7 @@ def examine(settings: Settings, *, now: datetime | None = None) -> list[Finding]
         *_address(settings),
         *_data_dir(settings),
         *_providers(settings),
+        *_broker(settings),
     ]
     library, content = _content(settings)
     findings += content
@@ -144,6 +147,15 @@ def _providers(settings: Settings) -> Iterator[Finding]:
             yield Finding(Level.WARNING, lost, f"Set INCIDENT_CENTER_{name}.")
 
 
+def _broker(settings: Settings) -> Iterator[Finding]:
+    if settings.broker_url is None:
+        return
+    require_celery()
+    from incident_center.spread.look import look  # noqa: PLC0415 (Celery is an extra)
+
+    yield from (Finding(Level(level), what, what_to_do) for level, what, what_to_do in look(settings))
+
+
 def _content(settings: Settings) -> tuple[Library | None, list[Finding]]:
     """The playbooks, when they can be read at all, and what is to be said of them and of the words."""
     library, broken = None, []
@@ -190,9 +202,19 @@ def _database(
         return
     yield Finding(Level.OK, "The database answers and is up to date.")
     with database.reading() as session:
+        yield from _installation(session)
         yield from _workers(session, now, sqlite=database.is_sqlite)
         yield from _staff(session)
         yield from _components(session, library, settings.playbooks_dir)
+
+
+def _installation(session: Session) -> Iterator[Finding]:
+    if installation.is_held(session):
+        yield Finding(
+            Level.PROBLEM,
+            "This database was restored or copied; nothing is sent.",
+            "A lead confirms on the console's board that this installation writes to customers.",
+        )
 
 
 def _clock(database: Database, now: datetime) -> Iterator[Finding]:

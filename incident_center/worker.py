@@ -7,24 +7,30 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
+from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from incident_center import clock
+from incident_center.audience.inbound import answer_text
 from incident_center.center import Center
 from incident_center.delivery.engine import Engine
+from incident_center.errors import Refused
 from incident_center.incidents.keeper import keep_promises
 from incident_center.models import WorkerBeat
 from incident_center.states import Channel
 
 IDLE_SECONDS = 0.25  # how soon a new update is noticed by a worker with nothing to do
 KEEPER_EVERY = timedelta(seconds=1)
+HEAR_EVERY = timedelta(seconds=2)
 BEAT_EVERY = timedelta(seconds=10)
+AWAKE = timedelta(seconds=30)
 SKEW_MAX = 5.0
 TROUBLE_SECONDS = 2.0
 ANSWER_SECONDS = 20.0  # how long a stopping worker waits for a relay that has gone quiet; 30 s is its limit
@@ -49,18 +55,22 @@ class Worker:
         self._started_at = now()
         self._kept_at: datetime | None = None
         self._beat_at: datetime | None = None
+        self._heard_at: datetime | None = None
 
-    def round(self) -> bool:
-        """One step of everything; answers whether any of it found work. Promises first: they have a time."""
-        steps: list[Callable[[], bool]] = [
-            self._beat,
-            self._keep,
-            self.engine.singles_once,
-            self.engine.expand_once,
-            *(partial(self.engine.deliver_once, channel) for channel in Channel),
-            self.engine.check_once,
-        ]
-        found = [self._try(step) for step in steps if not self.stop.is_set()]
+    def round(self, verbs: Collection[str] | None = None) -> bool:
+        """One step of everything, or of the named verbs; answers whether any of it found work. Promises first:
+        they have a time."""
+        steps: dict[str, Callable[[], bool]] = {
+            "beat": self._beat,
+            "keep": self._keep,
+            "singles": self.engine.singles_once,
+            "expand": self.engine.expand_once,
+            **{channel.value: partial(self.engine.deliver_once, channel) for channel in Channel},
+            "receipts": self._hear,
+            "check": self.engine.check_once,
+        }
+        wanted = [step for verb, step in steps.items() if verbs is None or verb in verbs]
+        found = [self._try(step) for step in wanted if not self.stop.is_set()]
         return any(found)
 
     def _try(self, step: Callable[[], bool]) -> bool:
@@ -76,8 +86,7 @@ class Worker:
 
     def run(self) -> None:
         """Rounds until `stop` is set. A database that is away is waited for; nothing is lost meanwhile."""
-        _log.info("worker_started", owner=self.owner)
-        threading.Thread(target=self._end_in_time, name="worker end", daemon=True).start()
+        self.begin()
         while not self.stop.is_set():
             try:
                 found = self.round()
@@ -87,6 +96,15 @@ class Worker:
                 continue
             if not found:
                 self.stop.wait(IDLE_SECONDS)
+        self.end()
+
+    def begin(self) -> None:
+        """Before the first round: from now on `stop` lets a round end in time, whoever calls it."""
+        _log.info("worker_started", owner=self.owner)
+        threading.Thread(target=self._end_in_time, name="worker end", daemon=True).start()
+
+    def end(self) -> None:
+        """After the last round."""
         self._ended.set()
         self.engine.release()
         _log.info("worker_stopped", owner=self.owner)
@@ -108,6 +126,18 @@ class Worker:
             return False
         return keep_promises(self.center.database, self.center.house, now=now)
 
+    def _hear(self) -> bool:
+        """What providers and customers have told us since."""
+        now = self._now()
+        if self._heard_at is not None and now - self._heard_at < HEAR_EVERY:
+            return False
+        self._heard_at = now
+        for sender, words in self.engine.texts():
+            # A sender that is no phone number (a name, a short code) cannot have asked for anything.
+            with suppress(Refused), self.center.database.transaction() as session:
+                answer_text(session, house=self.center.house, sender=sender, text=words, now=now)
+        return self.engine.receipts_once()
+
     def _beat(self) -> bool:
         now = self._now()
         if self._beat_at is not None and now - self._beat_at < BEAT_EVERY:
@@ -126,3 +156,8 @@ def sign_of_life(session: Session, *, owner: str, started_at: datetime, now: dat
         )
     else:
         beat.beat_at = now
+
+
+def awake(session: Session, *, now: datetime) -> int:
+    """How many workers have lately given a sign of life."""
+    return session.scalar(select(func.count()).where(WorkerBeat.beat_at > now - AWAKE)) or 0

@@ -79,6 +79,7 @@ def test_what_is_needed_and_missing_is_named(name: str) -> None:
         ("TRUSTED_PROXIES", "-1", "0 to 10"),
         ("TRUSTED_PROXIES", "many", "0 to 10"),
         ("BROKER_URL", "amqp://localhost", "PostgreSQL"),
+        ("BROKER_URL", "kafka://mq", "redis://"),
     ],
 )
 def test_an_odd_value_is_refused_by_name_with_what_to_do(name: str, value: str, hint: str) -> None:
