@@ -1,6 +1,6 @@
-"""The console: the board, declaring, the incident room, component statuses. The modules register their views."""
+"""The console: board, declaring, the incident room, deliveries, components. The modules register their views."""
 
-from incident_center.web.console import board, declare, fix, progress, room, write
+from incident_center.web.console import board, declare, delivery, fix, installation, progress, room, write
 from incident_center.web.console.blueprint import blueprint
 
-__all__ = ["blueprint", "board", "declare", "fix", "progress", "room", "write"]
+__all__ = ["blueprint", "board", "declare", "delivery", "fix", "installation", "progress", "room", "write"]

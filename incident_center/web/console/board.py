@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from incident_center import clock
+from incident_center.delivery import installation
 from incident_center.errors import Flaw, Refused
 from incident_center.incidents import questions
 from incident_center.incidents.drafts import open_draft
@@ -41,6 +42,7 @@ class Board:
     recent: list[Incident]
     worker_seen: datetime | None
     unwatched: bool
+    held: bool
 
 
 def read_board(session: Session, *, now: datetime) -> Board:
@@ -54,6 +56,7 @@ def read_board(session: Session, *, now: datetime) -> Board:
         recent=questions.recent_incidents(session, limit=8),
         worker_seen=seen,
         unwatched=seen is None or now - seen > WORKER_SILENT,
+        held=installation.is_held(session),
     )
 
 
