@@ -25,8 +25,9 @@ demo: $(READY) ## everything in one process, to try it in the browser
 test: $(READY) ## all tests but the storms, on every core
 	pytest
 
-storms: $(READY) ## slow rounds: crashes, load, many workers
-	pytest -n 0 -m storm --timeout 600
+count ?= full
+storms: $(READY) ## crashes, cuts, full disks, load; the build machine says count=reduced
+	STORMS=$(count) pytest -n 2 --dist worksteal -m storm --timeout 3600 tests/storms tests/broker
 
 check: lint types layout playbooks ## what a commit must pass: linter, types, layout, models = migrations, playbooks
 
@@ -52,8 +53,10 @@ migration: $(READY) ## write the migration that the models ask for: make migrati
 	ruff format migrations
 	ruff check --fix migrations
 
-bench: $(READY) ## does publishing cost the same with 100 and with 100,000 subscribers?
-	python -m benchmarks.publish_cost
+SIZE ?= full
+bench: $(READY) ## how fast it is beside others, docs/benchmarks.md; SIZE=small takes minutes
+	python -m benchmarks --size $(SIZE)
+	python -m benchmarks.publish_cost --rounds $(if $(filter small,$(SIZE)),10,60)
 
 lock: $(READY) ## constraints.txt anew from pyproject.toml
 	uv pip compile pyproject.toml --all-extras --universal --upgrade --no-header --no-annotate -q -o constraints.txt

@@ -1,0 +1,130 @@
+"""The database cannot be written to any more. Nothing goes on the wire without a stored intent, the lead sees that
+nobody is at work, and once there is room again everything goes on by itself.
+"""
+
+from __future__ import annotations
+
+import resource
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, text
+
+from incident_center import clock
+from incident_center.db import Database
+from incident_center.delivery.questions import ledger_check, progress
+from incident_center.house import House
+from incident_center.models import Delivery, Subscriber
+from incident_center.states import DeliveryState
+from incident_center.web.console.board import WORKER_SILENT, read_board
+from tests.builders import a_subscriber
+from tests.storms.children import publish_the_end
+from tests.storms.conftest import Tell
+from tests.storms.loops import Hang
+from tests.storms.smtpd import Step
+from tests.storms.storm import Child, storm_over, wait_until
+
+pytestmark = [pytest.mark.storm, pytest.mark.timeout(600)]
+
+PEOPLE = 300
+FULL_FOR = 4.0
+_TABLES = ("deliveries", "chunks", "worker_beats")
+
+
+def test_a_full_disk_stops_the_wire_and_loses_nobody(
+    database_url: str, database_kind: str, house: House, tmp_path: Path, tell: Tell
+) -> None:
+    with storm_over(database_url, tmp_path, sms=False, lease=2.0, resend_after=1.0) as storm:
+        with storm.database.transaction() as session:
+            for number in range(PEOPLE):
+                a_subscriber(session, email=f"reader-{number}@example.com")
+        storm.nursery.warm_up()
+        storm.forget()
+        storm.smtp.decide = lambda step, _: Hang(0.02) if step is Step.STORED else None
+        with storm.database.transaction() as session:
+            update_id = publish_the_end(session, house)
+        worker = storm.nursery.start("run")
+        wait_until(lambda: len(storm.smtp.arrivals) >= 60, "nothing was sent")
+        with _full_disk(storm.database, worker):
+            time.sleep(1.0)  # what was marked before is sent
+            stored = _stored(storm.database, update_id)
+            marked = {reader for people in storm.look().values() for _, reader in people}
+            sent = len(storm.smtp.arrivals)
+            assert sent < PEOPLE, "the disk was full too late"
+            time.sleep(FULL_FOR)
+            assert len(storm.smtp.arrivals) == sent, "something was sent without a stored intent"
+            assert set(storm.smtp.copies(update_id)) <= stored | marked
+            assert _alarm(storm.database), "the lead is not told that nobody is at work"
+        wait_until(lambda: not _alarm(storm.database), "the worker gives no sign of life")
+        back = time.monotonic()
+        wait_until(lambda: _settled(storm.database, update_id), "the worker did not go on")
+        resumed = time.monotonic() - back
+        worker.kill(signal.SIGTERM)
+        assert worker.wait(40) == 0
+        copies = storm.smtp.copies(update_id)
+        with storm.database.reading() as session:
+            assert ledger_check(session, update_id) == []
+            rows = session.scalars(select(Delivery).where(Delivery.update_id == update_id)).all()
+            people = set(session.scalars(select(Subscriber.id)))
+    assert {row.subscriber_id for row in rows} == people
+    assert {row.state for row in rows} == {DeliveryState.ACCEPTED}
+    assert all(copies[row.subscriber_id] in ({1, 2} if row.possibly_twice else {1}) for row in rows)
+    tell(
+        f"disk full on {database_kind}",
+        full_for=f"{FULL_FOR:g} s",
+        sent_meanwhile=0,
+        missed=0,
+        repeated=sum(copies.values()) - PEOPLE,
+        resumed_after=f"{resumed:.1f} s",
+    )
+
+
+@contextmanager
+def _full_disk(database: Database, worker: Child) -> Iterator[None]:
+    """SQLite: the worker may write to no file, as when there is no room. PostgreSQL: the server says so."""
+    if database.is_sqlite:
+        _, most = resource.prlimit(worker.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, (0, most))
+        yield
+        resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, (most, most))
+        return
+    with database.transaction() as session:
+        session.execute(text(_NO_ROOM))
+        for table in _TABLES:
+            session.execute(
+                text(
+                    f"CREATE TRIGGER no_room BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION no_room()"
+                )
+            )
+    yield
+    with database.transaction() as session:
+        session.execute(text("DROP FUNCTION no_room CASCADE"))
+
+
+_NO_ROOM = """
+CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100'; END $$
+"""
+
+
+def _alarm(database: Database) -> bool:
+    """What the board says in three quarters of a minute, if nothing changes: workers here tell twice a second."""
+    with database.reading() as session:
+        return read_board(session, now=clock.now() + WORKER_SILENT - timedelta(seconds=2)).unwatched
+
+
+def _stored(database: Database, update_id: int) -> set[int]:
+    with database.reading() as session:
+        return set(session.scalars(select(Delivery.subscriber_id).where(Delivery.update_id == update_id)))
+
+
+def _settled(database: Database, update_id: int) -> bool:
+    with database.reading() as session:
+        seen = progress(session, update_id)
+        unknown = sum(states.get(DeliveryState.UNKNOWN, 0) for states in seen.by_channel.values())
+    return seen.finished and unknown == 0

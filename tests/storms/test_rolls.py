@@ -1,0 +1,203 @@
+"""Workers are told to end, or fall asleep, in mid fan-out, as every deployment and every busy host does it."""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Row, func, select
+
+from incident_center.db import Database
+from incident_center.delivery.questions import ledger_check, progress
+from incident_center.house import House
+from incident_center.models import Chunk, Delivery, Subscriber
+from incident_center.states import Channel, DeliveryState
+from tests.builders import a_subscriber
+from tests.storms.children import publish_the_end
+from tests.storms.conftest import Tell
+from tests.storms.counts import COUNTS
+from tests.storms.loops import Hang, Run
+from tests.storms.smtpd import Step
+from tests.storms.storm import MOST_IN_FLIGHT, Child, Storm, storm_over, wait_until
+
+pytestmark = [pytest.mark.storm, pytest.mark.timeout(1800)]
+
+ROLLS = max(2, COUNTS.rolls // 2)  # on each database
+BY_EMAIL, BY_SMS = 600, 12
+SLOWLY = Hang(0.02)  # each reply to a message: a fan-out lasts long enough to be interrupted
+LEASE = 1.5
+
+
+def test_rolling_restarts_miss_nobody_and_repeat_nothing(
+    database_url: str, database_kind: str, house: House, tmp_path: Path, tell: Tell
+) -> None:
+    chance = random.Random()
+    slowest = 0.0
+    rolled = 0
+    with storm_over(database_url, tmp_path) as storm:
+        _people(storm.database)
+        storm.nursery.warm_up()
+        storm.smtp.decide = lambda step, _: SLOWLY if step is Step.STORED else None
+        while rolled < ROLLS:
+            storm.forget()
+            update_id = _publish(storm.database, house)
+            worker = storm.nursery.start("run")
+            while not _done(storm.database, update_id):
+                goal = len(storm.smtp.arrivals) + chance.randint(1, 120)
+                if not _arrives(storm, update_id, goal):
+                    break
+                time.sleep(chance.random() * 0.02)
+                asked = time.monotonic()
+                worker.kill(signal.SIGTERM)
+                following = storm.nursery.start("run") if chance.random() < 0.5 else None
+                assert worker.wait(40) == 0
+                slowest = max(slowest, time.monotonic() - asked)
+                worker = following or storm.nursery.start("run")
+                rolled += 1
+            worker.kill(signal.SIGTERM)
+            assert worker.wait(40) == 0
+            _all_once(storm, update_id)
+    tell(f"SIGTERM on {database_kind}", rolls=rolled, missed=0, repeated=0, slowest_end=f"{slowest:.2f} s")
+
+
+def test_workers_side_by_side_write_to_everybody_once(
+    database_url: str, house: House, tmp_path: Path
+) -> None:
+    with storm_over(database_url, tmp_path) as storm:
+        _people(storm.database)
+        storm.nursery.warm_up()
+        for _ in range(3):
+            storm.forget()
+            update_id = _publish(storm.database, house)
+            workers = [storm.nursery.start("work") for _ in range(3)]
+            assert [worker.wait() for worker in workers] == [0, 0, 0]
+            _all_once(storm, update_id)
+
+
+def test_a_worker_that_slept_three_leases_changes_nothing_with_its_late_outcome(
+    database_url: str, database_kind: str, house: House, tmp_path: Path, tell: Tell
+) -> None:
+    """It is stopped after the server has stored a letter; another worker takes its people over and settles them."""
+    with storm_over(database_url, tmp_path, sms=False, lease=LEASE, resend_after=LEASE) as storm:
+        _people(storm.database, by_email=150, by_sms=0)
+        storm.nursery.warm_up()
+        storm.forget()
+        sleep = Sleep(after=5)  # most of both waves are still to be written
+        storm.smtp.decide = sleep.at_mail
+        update_id = _publish(storm.database, house)
+        sleeper = storm.nursery.start("run", before=sleep.aim)
+        assert sleep.fell_asleep.wait(30)
+        asleep_at = time.monotonic()
+        doubtful = storm.look()[Channel.EMAIL]
+        assert 0 < len(doubtful) <= MOST_IN_FLIGHT[Channel.EMAIL]
+        other = storm.nursery.start("run")
+        wait_until(lambda: _accepted(storm.database, update_id) == 150, "nobody took over", seconds=30)
+        before, sent = _rows(storm.database, update_id), len(storm.smtp.arrivals)
+        time.sleep(max(0.0, asleep_at + 3 * LEASE - time.monotonic()))
+        sleeper.kill(signal.SIGCONT)
+        time.sleep(1.0)
+        for worker in (sleeper, other):
+            worker.kill(signal.SIGTERM)
+            assert worker.wait(40) == 0
+        assert _rows(storm.database, update_id) == before, "the late outcome has changed the ledger"
+        # It may have fallen asleep between its last look at the lease and the write that follows.
+        assert len(storm.smtp.arrivals) - sent <= 1, "the sleeper went on sending"
+        flagged = {row.subscriber_id for row in before if row.possibly_twice}
+        copies = storm.smtp.copies(update_id)
+        assert flagged == {reader for _, reader in doubtful}
+        assert all(copies[row.subscriber_id] in ({1, 2} if row.possibly_twice else {1}) for row in before)
+    tell(
+        f"SIGSTOP on {database_kind}",
+        leases_asleep=3,
+        doubtful=len(doubtful),
+        repeated=sum(copies.values()) - 150,
+        changed_by_the_late_outcome=0,
+    )
+
+
+@dataclass
+class Sleep:
+    """The server's part: stops the victim once so many letters have been stored."""
+
+    after: int
+    victim: Child | None = None
+
+    def __post_init__(self) -> None:
+        self.fell_asleep = threading.Event()
+
+    def aim(self, victim: Child) -> None:
+        self.victim = victim
+
+    def at_mail(self, step: Step, _: str) -> Run | None:
+        if step is not Step.STORED or self.fell_asleep.is_set():
+            return None
+        self.after -= 1
+        return Run(self._stop) if self.after == 0 else None
+
+    def _stop(self) -> None:
+        assert self.victim is not None
+        self.victim.kill(signal.SIGSTOP)
+        self.fell_asleep.set()
+
+
+def _people(database: Database, *, by_email: int = BY_EMAIL, by_sms: int = BY_SMS) -> None:
+    with database.transaction() as session:
+        for number in range(by_email):
+            a_subscriber(session, email=f"reader-{number}@example.com")
+        for number in range(by_sms):
+            a_subscriber(session, phone=f"+4915112340{number:03}")
+
+
+def _publish(database: Database, house: House) -> int:
+    with database.transaction() as session:
+        return publish_the_end(session, house)
+
+
+def _done(database: Database, update_id: int) -> bool:
+    with database.reading() as session:
+        return progress(session, update_id).finished
+
+
+def _arrives(storm: Storm, update_id: int, goal: int) -> bool:
+    """False when everything was sent before so many had arrived."""
+    while len(storm.smtp.arrivals) < goal:
+        if _done(storm.database, update_id):
+            return False
+        time.sleep(0.005)
+    return True
+
+
+def _accepted(database: Database, update_id: int) -> int:
+    with database.reading() as session:
+        query = select(func.count()).where(
+            Delivery.update_id == update_id, Delivery.state == DeliveryState.ACCEPTED
+        )
+        open_batches = session.scalar(select(func.count(Chunk.id)).where(Chunk.batch_at.is_not(None)))
+        return 0 if open_batches else session.scalar(query) or 0
+
+
+def _rows(database: Database, update_id: int) -> Sequence[Row[Any]]:
+    with database.reading() as session:
+        return session.execute(
+            select(*Delivery.__table__.columns)
+            .where(Delivery.update_id == update_id)
+            .order_by(Delivery.subscriber_id)
+        ).all()
+
+
+def _all_once(storm: Storm, update_id: int) -> None:
+    with storm.database.reading() as session:
+        people = {row.id: row.email or row.phone for row in session.scalars(select(Subscriber))}
+        rows = session.scalars(select(Delivery).where(Delivery.update_id == update_id)).all()
+        assert ledger_check(session, update_id) == []
+    assert {row.subscriber_id for row in rows} == people.keys()
+    assert {(row.state, row.possibly_twice) for row in rows} == {(DeliveryState.ACCEPTED, False)}
+    arrived = sorted(storm.smtp.recipients() + storm.gateway.recipients())
+    assert arrived == sorted(address or "" for address in people.values())
