@@ -1,0 +1,119 @@
+"""How many workers an audience needs, computed from what the benchmark has measured.
+
+    python -m benchmarks.scaling [FILE] [--into docs/scaling.md]
+
+Without --into the tables are printed. With it they replace what stands between the two marks in that document.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.installation import POSTGRESQL
+from benchmarks.report import LAST, put_into, table
+from benchmarks.scenarios import Result, ours
+
+AUDIENCES = (1_000_000, 10_000_000, 100_000_000)
+MINUTES = (5, 15, 60)
+GIGA = 1e9
+
+
+@dataclass(frozen=True)
+class Measured:
+    """On PostgreSQL, with relay and database on the same machine as the workers."""
+
+    alone: float  # e-mails a second of one worker
+    pair: float  # of two together
+    log_bytes: float  # a person
+    database_bytes: float
+    message_bytes: int
+    cores: int
+
+    @property
+    def each(self) -> float:
+        """What one of several brings: what the second one added, and never more than the first alone."""
+        return min(self.alone, self.pair - self.alone)
+
+
+def measured(run: dict[str, Any]) -> Measured:
+    part: Result = run["results"]["local"]
+    runs = [one for one in part["runs"] if one["database"] == POSTGRESQL]
+    return Measured(
+        alone=statistics.median(part["rates"][ours(POSTGRESQL, 1)]),
+        pair=statistics.median(part["rates"][ours(POSTGRESQL, 2)]),
+        log_bytes=statistics.median(one["log_bytes"] for one in runs),
+        database_bytes=statistics.median(one["database_bytes"] for one in runs),
+        message_bytes=run["message_bytes"],
+        cores=run["machine"]["cores"],
+    )
+
+
+def workers_for(people: int, minutes: int, of: Measured) -> int:
+    """Processes that write to so many people within so many minutes; the first one brings more than the others."""
+    rate = people / (minutes * 60)
+    return max(1, 1 + math.ceil(max(0.0, rate - of.alone) / of.each))
+
+
+def tables(run: dict[str, Any]) -> str:
+    of = measured(run)
+    rates = table(
+        ("measured on " + run["begun"][:10], ""),
+        [
+            ("e-mails a second, one worker", f"{of.alone:,.0f}"),
+            ("two workers together", f"{of.pair:,.0f}"),
+            ("what each further one is counted with", f"{of.each:,.0f}"),
+            ("PostgreSQL's log, bytes a person", f"{of.log_bytes:,.0f}"),
+            ("ledger, bytes a person", f"{of.database_bytes:,.0f}"),
+            ("a message, bytes", f"{of.message_bytes:,}"),
+            ("cores for workers, relay and database together", of.cores),
+        ],
+    )
+    return f"{rates}\n\n{_sizes(of)}\n"
+
+
+def _sizes(of: Measured) -> str:
+    rows = []
+    for people in AUDIENCES:
+        for minutes in MINUTES:
+            rate = people / (minutes * 60)
+            rows.append(
+                (
+                    f"{people:,} people in {minutes} minutes",
+                    f"{rate:,.0f}",
+                    f"{workers_for(people, minutes, of):,}",
+                    f"{rate * of.log_bytes / 1e6:,.1f}",
+                    f"{rate * of.message_bytes * 8 / GIGA:,.2f}",
+                    f"{people * of.database_bytes / GIGA:,.1f}",
+                )
+            )
+    titles = (
+        "",
+        "e-mails a second",
+        "e-mail processes",
+        "log, MB/s",
+        "to the relays, Gbit/s",
+        "ledger an update, GB",
+    )
+    return table(titles, rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("file", type=Path, nargs="?", default=LAST)
+    parser.add_argument("--into", type=Path)
+    asked = parser.parse_args()
+    text = tables(json.loads(asked.file.read_text(encoding="utf-8")))
+    if asked.into is None:
+        print(text)
+    else:
+        put_into(asked.into, text)
+
+
+if __name__ == "__main__":
+    main()
