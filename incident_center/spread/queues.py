@@ -80,11 +80,10 @@ def celery_app(settings: Settings) -> Celery:
 def transport_options(settings: Settings, *, quick: bool = False) -> dict[str, Any]:
     """How the broker is spoken to; `quick` for those who send and must not wait for it."""
     if str(settings.broker_url).startswith("amqp"):
-        return (
-            {"max_retries": 0, "read_timeout": ANSWER_SECONDS, "write_timeout": ANSWER_SECONDS}
-            if quick
-            else {}
-        )
+        # A message that RabbitMQ has not confirmed is not in the queue yet, and the next count would miss it.
+        confirmed = {"confirm_publish": True}
+        timely = {"max_retries": 0, "read_timeout": ANSWER_SECONDS, "write_timeout": ANSWER_SECONDS}
+        return confirmed | timely if quick else confirmed
     options: dict[str, Any] = {
         "visibility_timeout": 60,  # tasks last seconds; what a lost process had taken is told again after this
         "socket_connect_timeout": CONNECT_SECONDS,
