@@ -1,7 +1,7 @@
 """Keeps what a returned mail claims, as far as it can be about a letter of ours.
 
 Anybody can write such a mail. It counts only when it names a letter that we have sent, and the address that the
-letter went to; docs/receipts.md says what that leaves to a forger.
+letter went to; and it suppresses only when it brings back that letter's own signed link, which nobody can make up.
 """
 
 from __future__ import annotations
@@ -39,17 +39,21 @@ def _keep(session: Session, house: House, returned: Returned, now: datetime) -> 
     if letter is None or letter.kind != "update":
         return False
     own = address_of(session, letter.reader, Channel.EMAIL)
-    if own is None or not (_names(house, returned, own) or _proves(house, returned, letter.reader)):
+    if own is None:
+        return False
+    proved = _proves(house, returned, letter.reader)
+    if not proved and not _names(house, returned, own):
         return False
     told = Told(
         source=SOURCE,
-        event=f"{returned.message_id} {returned.kind} {returned.status}",
+        # A forged report must not stand in the way of the true one.
+        event=f"{returned.message_id} {returned.kind} {returned.status} {'proved' if proved else 'claimed'}",
         channel=Channel.EMAIL,
         state=_STATES[returned.kind],
         at=returned.at,
         letter=returned.message_id,
         recipient=own,
-        permanent=returned.is_gone,
+        permanent=proved and returned.is_gone,
         unsubscribed=returned.kind == "unsubscribe",
         signed=False,
         code=returned.status or ("complaint" if returned.kind == "complaint" else ""),

@@ -12,14 +12,16 @@ from datetime import UTC, datetime
 from email import message_from_bytes, message_from_string
 from email.errors import MessageError
 from email.message import Message as Mail
-from email.utils import getaddresses, parsedate_to_datetime
+from email.utils import parsedate_to_datetime
 from typing import Literal
 
 Kind = Literal["failed", "delayed", "delivered", "complaint", "unsubscribe"]
 
-# RFC 3463: bad mailbox, bad domain, bad syntax, moved, no mail accepted there, disabled. Everything else (full, too
-# large, policy, network) is not the mailbox's own end.
-GONE = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"})
+# RFC 3463: bad mailbox, bad domain, bad syntax, moved, no mail accepted there. Everything else (full, too large,
+# policy, network) is not the mailbox's own end.
+_GONE = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10"})
+_DISABLED = "5.2.1"
+_SAYS_DISABLED = re.compile(r"\b(?:disabled|inactive)\b", re.IGNORECASE)
 
 _ACTIONS: dict[str, Kind] = {"failed": "failed", "delayed": "delayed", "delivered": "delivered"}
 _FEEDBACK: dict[str, Kind] = {"abuse": "complaint", "fraud": "complaint", "opt-out": "unsubscribe"}
@@ -37,7 +39,7 @@ class Returned:
 
     kind: Kind
     message_id: str
-    recipients: tuple[str, ...]
+    recipients: tuple[str, ...] = ()
     status: str = ""
     words: str = ""
     at: datetime | None = None
@@ -46,7 +48,13 @@ class Returned:
     @property
     def is_gone(self) -> bool:
         """The mailbox does not exist any more."""
-        return self.kind == "failed" and self.status in GONE
+        return self.kind == "failed" and says_gone(self.status, self.words)
+
+
+def says_gone(status: str, words: str) -> bool:
+    """Whether an enhanced status says that the mailbox does not exist any more. Gmail's 5.2.1 also means one that gets
+    mail too fast, so there the words have to say it."""
+    return status in _GONE or (status == _DISABLED and _SAYS_DISABLED.search(words) is not None)
 
 
 def read_returned(raw: bytes) -> list[Returned]:
@@ -70,9 +78,9 @@ def _read(mail: Mail) -> list[Returned]:
     for part in parts:
         kind = part.get_content_type()
         if kind in {"message/delivery-status", "message/global-delivery-status"}:
-            found += _recipients(part, message_id, at)
+            found += _recipients(part, message_id, at, link[1] if link else "")
         elif kind == "message/feedback-report":
-            found += _complaint(part, message_id, at, link[1] if link else "", _field(original, "To"))
+            found += _complaint(part, message_id, at, link[1] if link else "")
     return found[:_MOST_RECIPIENTS] if message_id else []
 
 
@@ -88,7 +96,7 @@ def _original(parts: list[Mail]) -> Mail | None:
     return None
 
 
-def _recipients(part: Mail, message_id: str, at: datetime | None) -> Iterator[Returned]:
+def _recipients(part: Mail, message_id: str, at: datetime | None, link: str) -> Iterator[Returned]:
     for fields in _groups(part):
         action = _ACTIONS.get(_field(fields, "Action").lower())
         named = (_field(fields, "Original-Recipient"), _field(fields, "Final-Recipient"))
@@ -103,22 +111,18 @@ def _recipients(part: Mail, message_id: str, at: datetime | None) -> Iterator[Re
             status=_sharper(_field(fields, "Status"), words),
             words=words,
             at=at,
+            unsubscribe=link,
         )
 
 
-def _complaint(
-    part: Mail, message_id: str, at: datetime | None, link: str, written_to: str
-) -> Iterator[Returned]:
-    """Some mailbox providers black the recipient out; then the letter's own link has to prove whose it was."""
+def _complaint(part: Mail, message_id: str, at: datetime | None, link: str) -> Iterator[Returned]:
+    """Whom it names is not read: some mailbox providers black the recipient out, and the letter's own link proves more
+    than a name does."""
     for fields in _groups(part):
         kind = _FEEDBACK.get(_field(fields, "Feedback-Type").lower())
         if kind is None:
             continue
-        named = [_field(fields, "Original-Rcpt-To"), _field(fields, "Removal-Recipient"), written_to]
-        recipients = tuple(dict.fromkeys(address for _, address in getaddresses(named) if "@" in address))
-        yield Returned(
-            kind=kind, message_id=message_id, recipients=recipients, words="", at=at, unsubscribe=link
-        )
+        yield Returned(kind=kind, message_id=message_id, at=at, unsubscribe=link)
 
 
 def _groups(part: Mail) -> list[Mail]:

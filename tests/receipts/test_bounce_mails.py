@@ -39,6 +39,7 @@ def a_report(
     words: str = "smtp; 550 5.1.1 <o'brien+payout@example.com>: Recipient address rejected: User unknown",
     returned: str = "text/rfc822-headers",
     original: str = "",
+    link: str = LINK,
 ) -> bytes:
     """As Postfix writes it."""
     first = f"Original-Recipient: rfc822;{original}\n" if original else ""
@@ -85,7 +86,7 @@ To: {OLIVIA}
 From: Example Pay <status@example.com>
 Subject: Delayed: payouts
 Message-ID: {letter}
-List-Unsubscribe: <{LINK}>
+List-Unsubscribe: <{link}>
 
 --4C5D51C0A2.1795179548/relay.example.net--
 """.replace("\n", "\r\n").encode()
@@ -157,6 +158,14 @@ def test_a_report_is_read(returned: str) -> None:
         ("5.0.0", "X-Postfix; unknown user", "5.0.0", False),
         ("5.7.1", "smtp; 550 5.7.1 blocked by policy", "5.7.1", False),
         ("5.2.2", "smtp; 552 5.2.2 mailbox full", "5.2.2", False),
+        ("5.2.1", "smtp; 550-5.2.1 The email account that you tried to reach is inactive.", "5.2.1", True),
+        ("5.2.1", "smtp; 550 5.2.1 Mailbox disabled", "5.2.1", True),
+        (
+            "5.2.1",
+            "smtp; 550-5.2.1 The user you are trying to contact is receiving mail at a rate that",
+            "5.2.1",
+            False,
+        ),
         ("4.4.1", "smtp; 451 4.4.1 then 5.1.1", "4.4.1", False),
         ("5.4.4 (unable to route)", "", "5.4.4", False),
         ("", "", "", False),
@@ -205,7 +214,10 @@ def test_a_broken_mail_breaks_nothing(raw: bytes, damage: list[tuple[int, bytes,
         ({"action": "delayed", "status": "4.4.1", "words": ""}, S.ACCEPTED, []),
         ({"action": "delivered", "status": "2.0.0", "words": ""}, S.DELIVERED, []),
         ({"recipient": "forwarded@elsewhere.example", "original": OLIVIA}, S.BOUNCED, ["bounce"]),
-        ({"recipient": "somebody.else@example.com"}, S.ACCEPTED, []),
+        ({"recipient": "somebody.else@example.com"}, S.BOUNCED, ["bounce"]),
+        ({"recipient": "somebody.else@example.com", "link": LINK}, S.ACCEPTED, []),
+        ({"link": LINK}, S.BOUNCED, []),
+        ({"link": ""}, S.BOUNCED, []),
         ({"letter": "<update.1.1.1@status.example.com>"}, S.ACCEPTED, []),
         ({"letter": "<20261120.1@elsewhere.example>"}, S.ACCEPTED, []),
     ],
@@ -218,7 +230,8 @@ def test_a_report_about_our_letter_is_applied_once(
     state: DeliveryState,
     reason: list[str],
 ) -> None:
-    raw = a_report(**({"letter": letter_of(letter)} | report))
+    given = {"letter": letter_of(letter), "link": unsubscribe_url(house, letter.subscriber_id)}
+    raw = a_report(**(given | report))
     keep(database, house, raw)
     assert keep(database, house, raw) == 0
     assert told(database) == (state, reason)
@@ -237,25 +250,42 @@ def test_a_report_about_somebody_who_was_sent_nothing_is_not_believed(
     assert told(database) == (S.ACCEPTED, [])
 
 
-def test_complaints_and_wishes_are_heard(database: Database, house: House, letter: Delivery) -> None:
-    assert keep(database, house, a_complaint(letter_of(letter))) == 1
+def test_a_forged_bounce_of_another_reader_ends_no_subscription_and_the_true_one_does(
+    database: Database, house: House, letter: Delivery
+) -> None:
+    """A reader of the same update knows all of the Message-ID but the number, and has a link of their own."""
+    forged = a_report(letter_of(letter), link=unsubscribe_url(house, letter.subscriber_id + 1))
+    assert keep(database, house, forged) == 1
+    assert told(database) == (S.BOUNCED, []), "it is noted, and the address is written to again"
+    true = a_report(letter_of(letter), link=unsubscribe_url(house, letter.subscriber_id))
+    assert keep(database, house, true) == 1, "the forged one does not stand in its way"
+    assert told(database) == (S.BOUNCED, ["bounce"])
+
+
+@pytest.mark.parametrize("kind", ["abuse", "opt-out"])
+def test_a_complaint_without_the_letters_own_link_is_not_believed(
+    database: Database, house: House, letter: Delivery, kind: str
+) -> None:
+    """Whatever address it names: a forger names many."""
+    other = unsubscribe_url(house, letter.subscriber_id + 1)
+    for link in (LINK, other, "https://elsewhere.example/u/1.x", ""):
+        assert keep(database, house, a_complaint(letter_of(letter), kind=kind, link=link)) == 0
+    assert told(database) == (S.ACCEPTED, [])
+
+
+@pytest.mark.parametrize("to", [OLIVIA, "redacted"])
+def test_a_complaint_is_proved_by_the_letters_own_link(
+    database: Database, house: House, letter: Delivery, to: str
+) -> None:
+    own = unsubscribe_url(house, letter.subscriber_id)
+    assert keep(database, house, a_complaint(letter_of(letter), to=to, link=own)) == 1
     assert told(database) == (S.COMPLAINED, ["complaint"])
 
 
 def test_an_opt_out_report_unsubscribes(database: Database, house: House, letter: Delivery) -> None:
-    assert keep(database, house, a_complaint(letter_of(letter), kind="opt-out")) == 1
-    assert told(database) == (S.ACCEPTED, ["unsubscribed"])
-
-
-def test_a_complaint_whose_recipient_was_blacked_out_is_proved_by_the_letters_own_link(
-    database: Database, house: House, letter: Delivery
-) -> None:
-    other = unsubscribe_url(house, letter.subscriber_id + 1)
-    for link in (LINK, other, "https://elsewhere.example/u/1.x", ""):
-        assert keep(database, house, a_complaint(letter_of(letter), to="redacted", link=link)) == 0
     own = unsubscribe_url(house, letter.subscriber_id)
-    assert keep(database, house, a_complaint(letter_of(letter), to="redacted", link=own)) == 1
-    assert told(database) == (S.COMPLAINED, ["complaint"])
+    assert keep(database, house, a_complaint(letter_of(letter), kind="opt-out", link=own)) == 1
+    assert told(database) == (S.ACCEPTED, ["unsubscribed"])
 
 
 @pytest.fixture
@@ -274,8 +304,9 @@ def environment(settings: Settings, database_url: str, monkeypatch: pytest.Monke
 
 
 @pytest.mark.usefixtures("environment", "hands")
-def test_the_mail_servers_pipe(database: Database, letter: Delivery) -> None:
-    done = CliRunner().invoke(cli, ["bounces"], input=a_report(letter_of(letter)))
+def test_the_mail_servers_pipe(database: Database, house: House, letter: Delivery) -> None:
+    true = a_report(letter_of(letter), link=unsubscribe_url(house, letter.subscriber_id))
+    done = CliRunner().invoke(cli, ["bounces"], input=true)
     assert done.exit_code == 0, done.output
     assert OLIVIA not in done.output
     assert told(database) == (S.BOUNCED, ["bounce"])
@@ -283,10 +314,13 @@ def test_the_mail_servers_pipe(database: Database, letter: Delivery) -> None:
 
 
 @pytest.mark.usefixtures("environment", "hands")
-def test_a_maildir_is_read_and_tidied(database: Database, letter: Delivery, tmp_path: Path) -> None:
+def test_a_maildir_is_read_and_tidied(
+    database: Database, house: House, letter: Delivery, tmp_path: Path
+) -> None:
     for name in ("new", "tmp", "cur"):
         (tmp_path / "mails" / name).mkdir(parents=True)
-    for number, raw in enumerate((a_report(letter_of(letter)), b"Subject: hello\n\n", b"\xff")):
+    true = a_report(letter_of(letter), link=unsubscribe_url(house, letter.subscriber_id))
+    for number, raw in enumerate((true, b"Subject: hello\n\n", b"\xff")):
         (tmp_path / "mails" / "new" / f"179517954{number}.M1.host").write_bytes(raw)
     done = CliRunner().invoke(cli, ["bounces", "--maildir", str(tmp_path / "mails")])
     assert (done.exit_code, done.stdout) == (0, "3 mails read, 1 reports were news\n")

@@ -12,7 +12,7 @@ import re
 from flask import Response, request
 
 from incident_center import clock
-from incident_center.delivery.bounces import GONE
+from incident_center.delivery.bounces import says_gone
 from incident_center.delivery.receipts import Told, first_time, keep
 from incident_center.integrations.receipts import signatures
 from incident_center.integrations.receipts.bodies import Body, NotReadable
@@ -78,4 +78,4 @@ def _nobody_there(said: Body, reason: str, words: str) -> bool:
     """Mailgun calls every refusal permanent, a policy's too; only the status says that the mailbox is gone."""
     status = said.text("delivery-status", "enhanced-code")
     found = _ENHANCED.search(status) or _ENHANCED.search(words)
-    return reason == "suppress-bounce" or (found is not None and found[0] in GONE)
+    return reason == "suppress-bounce" or (found is not None and says_gone(found[0], words))
