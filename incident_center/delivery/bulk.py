@@ -195,7 +195,6 @@ class Bulk:
                 house=self._house,
                 batch=batch,
                 results=results,
-                owner=self._owner,
                 now=now,
                 limit=allowed,
                 go_on=go_on and allowed > 0,

@@ -177,7 +177,6 @@ def settle(
     house: House,
     batch: ChunkBatch,
     results: Sequence[Result],
-    owner: str,  # noqa: ARG001 (the lease names it)
     now: datetime,
     limit: int,
     go_on: bool,

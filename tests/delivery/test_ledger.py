@@ -57,7 +57,6 @@ def _settle(
             house=post.house,
             batch=batch,
             results=[Result(due, [ACCEPTED]) for due in batch.people],
-            owner="lost worker",
             now=post.clock(),
             limit=50,
             go_on=go_on,

@@ -247,7 +247,6 @@ def test_stopping_leaves_who_is_on_the_wire_to_their_worker(post: Post, clock: C
             house=post.house,
             batch=batch,
             results=sent,
-            owner="w",
             now=clock(),
             limit=2,
             go_on=True,
