@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 
+from incident_center.delivery.bounces import says_gone
 from incident_center.delivery.outcome import Outcome, scrub
 
-# RFC 3463: bad mailbox, bad syntax, moved, null MX, disabled. Nothing else is the recipient's own fault for
-# good.
-_NOBODY_THERE = frozenset({"5.1.1", "5.1.3", "5.1.6", "5.1.10", "5.2.1"})
+_BAD_DOMAIN = "5.1.2"  # a relay's own DNS may be what is wrong, so it suppresses nobody here
+# A word of its own, and no part of a host's name.
+_RELAYING = re.compile(r"(?<![\w.@-])relay(?:ing)?(?![\w-]|\.\w)", re.IGNORECASE)
 _ENHANCED = re.compile(r"\b([245]\.\d{1,3}\.\d{1,3})\b")
 _QUEUED_AS = re.compile(rb"(?:queued as|id=|Message accepted:)\s*<?([\w.@-]{4,100})", re.IGNORECASE)
 _USUAL = re.compile(rb"queued as ([\w.@-]{4,100})")
@@ -57,27 +58,32 @@ def recipient_refused(code: int, words: bytes | str) -> Outcome:
     said = _text(words)
     named = _code(code, said)
     enhanced = named.partition(" ")[2]
-    if code == 421 or not 400 <= code <= 599 or _is_policy(code, enhanced):
+    if code == 421 or not 400 <= code <= 599 or _is_policy(code, enhanced, said):
         return Outcome(state="retry", code=named, detail=scrub(said), provider_wide=True)
     if code < 500:
         return Outcome(state="retry", code=named, detail=scrub(said))
-    return Outcome(state="failed", code=named, detail=scrub(said), suppress=enhanced in _NOBODY_THERE)
+    gone = enhanced != _BAD_DOMAIN and says_gone(enhanced, said)
+    return Outcome(state="failed", code=named, detail=scrub(said), suppress=gone)
 
 
 def message_refused(code: int, words: bytes | str) -> Outcome:
-    """What a reply to DATA or to the final dot other than 250 means. It is never the recipient's fault."""
+    """What a reply to DATA or to the final dot other than 250 means. It is never the recipient's fault, and a 554 that
+    says no more is about us: SES says it to a sender that is not verified."""
     said = _text(words)
     named = _code(code, said)
     if not 400 <= code <= 599:
         return Outcome(state="unknown", code=named, detail="the server's reply makes no sense")
-    if code == 421 or _is_policy(code, named.partition(" ")[2]):
+    if code == 421 or named == "554" or _is_policy(code, named.partition(" ")[2], said):
         return Outcome(state="retry", code=named, detail=scrub(said), provider_wide=True)
     return Outcome(state="retry" if code < 500 else "failed", code=named, detail=scrub(said))
 
 
-def _is_policy(code: int, enhanced: str) -> bool:
-    """Bad login or a policy of the provider: everybody would be refused, so nobody is given up for it."""
-    return code in {530, 534, 535, 538} or enhanced.startswith("5.7.")
+def _is_policy(code: int, enhanced: str, said: str) -> bool:
+    """Bad login or a policy of the provider: everybody would be refused, so nobody is given up for it. Servers without
+    enhanced codes say in words that they do not relay for us."""
+    if code in {530, 534, 535, 538} or enhanced.startswith("5.7."):
+        return True
+    return code >= 500 and not enhanced and _RELAYING.search(said) is not None
 
 
 def reference(words: bytes) -> str | None:

@@ -112,7 +112,9 @@ class Session(Writing):
 
     def _on_data(self, code: int, words: bytes) -> None:
         if code != 354:
-            self._refuse(message_refused(code, words), code)
+            # Nothing of the message has gone out, so a reply that makes no sense puts nothing in doubt.
+            refused = message_refused if 400 <= code <= 599 else provider_refused
+            self._refuse(refused(code, words), code)
         elif self._refused is None:
             self._write_message()
         elif self._named or self._job is None:

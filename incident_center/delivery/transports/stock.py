@@ -157,7 +157,7 @@ def _by_code(code: int) -> Outcome:
         return Outcome(state="failed", code=named, detail="the provider does not deliver to this number")
     if code in {502, 504}:
         return Outcome(state="unknown", code=named, detail="a gateway lost the provider's answer")
-    if code in {400, 404, 405, 406, 409, 410, 413, 415, 422}:
+    if code in {400, 406, 409, 410, 413, 422}:
         return Outcome(state="failed", code=named, detail="the provider refused this message")
     if 200 <= code < 300:
         return Outcome(state="retry", code=named, detail="the provider answered, and said no")
