@@ -116,10 +116,16 @@ def _cost(runs: list[Result]) -> str:
 
 def _distant(part: Result) -> str:
     rows = [
-        (run["connections"], f"{run['rate']:,.0f}", f"{run['bound']:,.0f}", f"{run['part']:.2f}")
+        (
+            run["connections"],
+            run["workers"],
+            f"{run['rate']:,.0f}",
+            f"{run['bound']:,.0f}",
+            f"{run['part']:.2f}",
+        )
         for run in part["runs"]
     ]
-    told = table(("connections", "messages a second", "connections ÷ round trip", "part"), rows)
+    told = table(("connections", "workers", "messages a second", "connections ÷ round trip", "part"), rows)
     return (
         f"{told}\n\nAn idle round trip took {part['measured_round_trip_ms']} ms; the proxy carried "
         f"{part['proxy_carries']:,.0f} messages a second by smtp-source."

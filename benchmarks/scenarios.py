@@ -21,7 +21,7 @@ from benchmarks.sizes import Size
 
 Result = dict[str, Any]
 ROUND_TRIP = 0.010
-CONNECTIONS = (10, 25)
+DISTANT = ((10, 1), (20, 2))  # connections in all, workers that share them
 SOURCE, SOURCE_SMALL = "smtp-source", "smtp-source, small messages"
 SMTPLIB, APPRISE = "smtplib, one kept connection", "Apprise, mailto:// for each"
 POST_OFFICE, POST_OFFICE_TUNED = "django-post-office", "django-post-office, batches of 1,000, 10 threads"
@@ -86,7 +86,7 @@ def _our_rate(bench: Bench, runs: list[Run], kind: str, workers: int) -> float:
 
 
 def distant_relay(bench: Bench) -> Result:
-    """One worker, 10 ms from its relay. With pipelining a message costs one round trip in the steady state."""
+    """10 ms from the relay. With pipelining a message costs one round trip in the steady state."""
     told: Result = {"round_trip_ms": ROUND_TRIP * 1000, "runs": []}
     with Relay(bench.folder) as relay, Distance(relay.port, round_trip=ROUND_TRIP) as distance:
         told["measured_round_trip_ms"] = round(distance.round_trip() * 1000, 2)
@@ -95,13 +95,13 @@ def distant_relay(bench: Bench) -> Result:
             distance.address, _CARRY_MESSAGES, length=_SMALL_BYTES, connections=_CARRY_CONNECTIONS
         )
         told["proxy_carries"] = round(_CARRY_MESSAGES / seconds, 1)
-    for connections in CONNECTIONS:
+    for connections, workers in DISTANT:
         with (
             bench.made.fresh(SQLITE, bench.size.distant) as installation,
             Relay(bench.folder) as relay,
             Distance(relay.port, round_trip=ROUND_TRIP) as distance,
         ):
-            run = deliver(installation, relay, distance.address, workers=1, connections=connections)
+            run = deliver(installation, relay, distance.address, workers=workers, connections=connections)
         bound = connections / ROUND_TRIP
         told["runs"].append(
             {"connections": connections, "bound": bound, "part": round(run.rate / bound, 3)} | asdict(run)

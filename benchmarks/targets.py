@@ -66,17 +66,18 @@ def _local(part: Result) -> Iterator[Target]:
     for (kind, workers), bound in _OF_SOURCE.items():
         name = ours(kind, workers)
         yield Target(f"{name}: part of smtp-source", bound, True, ratio(rates, name, SOURCE))
-    slower = min((ours(kind, 2) for kind in KINDS), key=lambda name: statistics.median(rates[name]))
-    yield Target(f"{slower}: times stock Apprise", _OF_APPRISE, True, ratio(rates, slower, APPRISE))
     quicker = max((POST_OFFICE, POST_OFFICE_TUNED), key=lambda name: statistics.median(rates[name]))
-    yield Target(f"{slower}: times {quicker}", _OF_POST_OFFICE, True, ratio(rates, slower, quicker))
+    for name in (ours(kind, 2) for kind in KINDS):
+        yield Target(f"{name}: times stock Apprise", _OF_APPRISE, True, ratio(rates, name, APPRISE))
+        yield Target(f"{name}: times {quicker}", _OF_POST_OFFICE, True, ratio(rates, name, quicker))
     logged = [run["log_bytes"] for run in part["runs"] if run["database"] == POSTGRESQL]
     yield Target("PostgreSQL: WAL bytes a recipient", _LOG_BYTES, False, statistics.median(logged))
 
 
 def _distant(part: Result) -> Iterator[Target]:
     for run in part["runs"]:
-        what = f"10 ms away, {run['connections']} connections: part of connections ÷ round trip"
+        shared = f"{run['connections']} connections, {run['workers']} worker{'s' * (run['workers'] > 1)}"
+        what = f"10 ms away, {shared}: part of connections ÷ round trip"
         yield Target(what, _OF_BOUND, True, run["part"])
 
 
