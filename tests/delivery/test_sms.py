@@ -44,10 +44,13 @@ def test_a_text_arrives_as_one_message_whatever_its_length(gateway: SmsGateway) 
         (405, "retry", True),
         (415, "retry", True),
         (429, "retry", True),
-        (500, "retry", True),
+        (500, "unknown", False),
+        (501, "retry", True),
         (502, "unknown", False),
         (503, "retry", True),
         (504, "unknown", False),
+        (521, "retry", True),
+        (599, "unknown", False),
     ],
 )
 def test_each_answer_of_a_gateway_is_told_apart(

@@ -213,8 +213,11 @@ TWILIO_ANSWERS = [
     (Reply(302, headers={"Location": "/elsewhere"}), "retry", "302", True),
     (Reply(307, headers={"Location": "/elsewhere"}), "retry", "307", True),
     (Reply(400, b"<html>no"), "retry", "400", True),
-    (Reply(500, b"oops"), "retry", "500", True),
+    (Reply(500, b"oops"), "unknown", "500", False),  # it may have been queued before that
+    (twilio_no(500, 20500), "unknown", "500 20500", False),
+    (Reply(501), "retry", "501", True),
     (Reply(503), "retry", "503", True),
+    (Reply(521), "retry", "521", True),
     (Reply(502), "unknown", "502", False),
     (Reply(504), "unknown", "504", False),
     (Reply(524), "unknown", "524", False),

@@ -12,6 +12,9 @@ from incident_center.delivery.transports.http_line import HttpAnswer, Unanswered
 
 # A gateway asked the provider and lost the answer (520, 522 and 524 are Cloudflare's words for the same).
 _ANSWER_LOST = frozenset({502, 504, 520, 522, 524})
+# Not known there, no time for it, or nobody reached behind Cloudflare. Any other 5xx may come from a provider that
+# had put the message into its queue before it failed.
+_TOOK_NOTHING = frozenset({501, 503, 521, 523, 525, 526})
 _BUSY = frozenset({408, 425, 429})
 
 
@@ -19,8 +22,8 @@ def by_status(answer: HttpAnswer, *, now: datetime, code: str = "", words: str =
     """For every status but 2xx. Nothing here is the recipient's fault, so nobody is given up for it."""
     named = (f"{answer.status} {code}" if code else str(answer.status))[:24]
     said = scrub(words)
-    if answer.status in _ANSWER_LOST:
-        return Outcome(state="unknown", code=named, detail=said or "a gateway lost the provider's answer")
+    if may_have_taken(answer.status):
+        return Outcome(state="unknown", code=named, detail=said or lost_words(answer.status))
     return Outcome(
         state="retry",
         code=named,
@@ -28,6 +31,17 @@ def by_status(answer: HttpAnswer, *, now: datetime, code: str = "", words: str =
         provider_wide=True,
         retry_after=_wait(answer, now=now),
     )
+
+
+def may_have_taken(status: int) -> bool:
+    """Whether the message may be on its way all the same."""
+    return 500 <= status < 600 and status not in _TOOK_NOTHING
+
+
+def lost_words(status: int) -> str:
+    if status in _ANSWER_LOST:
+        return "a gateway lost the provider's answer"
+    return "the provider failed, and may have taken the message before"
 
 
 def said_nothing(answer: HttpAnswer) -> Outcome:

@@ -19,6 +19,7 @@ from typing import Any
 from apprise import Apprise, AppriseAsset, NotifyBase, NotifyFormat, plugins
 
 from incident_center.delivery.outcome import Letter, Outcome
+from incident_center.delivery.transports.http_answers import lost_words, may_have_taken
 from incident_center.states import Channel
 
 _LOGGER = logging.getLogger("apprise")
@@ -155,8 +156,8 @@ def _by_code(code: int) -> Outcome:
     named = str(code)
     if code in _NO_SUCH_NUMBER:
         return Outcome(state="failed", code=named, detail="the provider does not deliver to this number")
-    if code in {502, 504}:
-        return Outcome(state="unknown", code=named, detail="a gateway lost the provider's answer")
+    if may_have_taken(code):
+        return Outcome(state="unknown", code=named, detail=lost_words(code))
     if code in {400, 406, 409, 410, 413, 422}:
         return Outcome(state="failed", code=named, detail="the provider refused this message")
     if 200 <= code < 300:
