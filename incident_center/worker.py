@@ -106,6 +106,10 @@ class Worker:
     def end(self) -> None:
         """After the last round."""
         self._ended.set()
+        try:
+            self.engine.hear(self._answer)
+        except Exception as error:  # noqa: BLE001 (connections are ended whatever happens)
+            _log.error("texts_or_receipts_lost", kind=type(error).__name__)
         self.engine.release()
         _log.info("worker_stopped", owner=self.owner)
 
@@ -132,11 +136,15 @@ class Worker:
         if self._heard_at is not None and now - self._heard_at < HEAR_EVERY:
             return False
         self._heard_at = now
-        for sender, words in self.engine.texts():
-            # A sender that is no phone number (a name, a short code) cannot have asked for anything.
-            with suppress(Refused), self.center.database.transaction() as session:
-                answer_text(session, house=self.center.house, sender=sender, text=words, now=now)
+        self.engine.listen()
+        self.engine.hear(self._answer)
         return self.engine.receipts_once()
+
+    def _answer(self, text: tuple[str, str]) -> None:
+        sender, words = text
+        # A sender that is no phone number (a name, a short code) cannot have asked for anything.
+        with suppress(Refused), self.center.database.transaction() as session:
+            answer_text(session, house=self.center.house, sender=sender, text=words, now=self._now())
 
     def _beat(self) -> bool:
         now = self._now()

@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 
 import structlog
 from sqlalchemy.exc import DBAPIError
@@ -27,6 +28,7 @@ from incident_center.delivery.mailer import Mailer
 from incident_center.delivery.providers import Providers, build_providers
 from incident_center.delivery.rules import Try
 from incident_center.delivery.sms_couriers import SmppCourier
+from incident_center.delivery.transports.smpp_inbox import SmppReceipt, Text
 from incident_center.house import House
 from incident_center.models import Delivery, Message
 from incident_center.states import Channel, MessageKind
@@ -155,22 +157,35 @@ class Engine:
         return check.check_one(self._database, self._house, now=self._clock())
 
     def receipts_once(self) -> bool:
-        """Takes in what SMPP sessions have brought, and applies receipts that came before their rows."""
-        for courier in self._sessions():
-            for receipt in courier.receipts():
-                with self._database.transaction() as session:
-                    receipts.keep_smpp(
-                        session,
-                        house=self._house,
-                        provider_name=courier.name,
-                        receipt=receipt,
-                        now=self._clock(),
-                    )
+        """Applies receipts that came before their rows."""
         return receipt_rows.receipts_once(self._database, self._house, now=self._clock())
 
-    def texts(self) -> list[tuple[str, str]]:
-        """Customers' texts that have come over SMPP sessions: (number, words)."""
-        return [text for courier in self._sessions() for text in courier.texts()]
+    def listen(self) -> None:
+        """Keeps SMPP sessions up, also while nothing is sent, and takes in what they have brought. A copied database
+        binds none: what customers say belongs to the other one."""
+        sessions = self._sessions()
+        if not sessions or not self._guard.may_send():
+            return
+        self._register()
+        for courier in sessions:
+            courier.listen()
+
+    def hear(self, answer: Callable[[Text], None]) -> None:
+        """Hands customers' texts to `answer` and keeps receipts. What the database is not there for stays for the
+        next time."""
+        for courier in self._sessions():
+            courier.texts(answer)
+            courier.receipts(partial(self._keep_receipt, courier.name))
+
+    def _keep_receipt(self, provider_name: str, receipt: SmppReceipt) -> None:
+        with self._database.transaction() as session:
+            receipts.keep_smpp(
+                session,
+                house=self._house,
+                provider_name=provider_name,
+                receipt=receipt,
+                now=self._clock(),
+            )
 
     def _sessions(self) -> list[SmppCourier]:
         couriers = self._providers.by_channel.get(Channel.SMS, [])
@@ -189,11 +204,11 @@ class Engine:
         """Ends connections and the lease keeper; whatever is due stays due."""
         self._bulk.close()
         self._keeper.stop()
+        self._providers.close()
         if self._shared_at is not None:
             # A database that is away finds out by itself: slots that are not renewed are free again.
             with suppress(DBAPIError), self._database.transaction() as session:
                 slots.give_back(session, self._owner)
-        self._providers.close()
 
     def _send_rows(self, channel: Channel) -> bool:
         now = self._clock()

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import ssl
+from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import TypeVar
+
+from sqlalchemy.exc import DataError, DBAPIError
 
 from incident_center.delivery.limits import NO_LIMITS, ProviderLimits
 from incident_center.delivery.outcome import Letter, Outcome
@@ -12,8 +16,10 @@ from incident_center.delivery.transports.http_line import TlsContext
 from incident_center.delivery.transports.http_sms import IN_FLIGHT, HttpSmsPlugin, SmsApi
 from incident_center.delivery.transports.posted import MayGo, Posted
 from incident_center.delivery.transports.smpp import SmppPlugin
-from incident_center.delivery.transports.smpp_inbox import SmppReceipt
+from incident_center.delivery.transports.smpp_inbox import SmppReceipt, Text
 from incident_center.delivery.transports.smpp_link import SmppServer
+
+Item = TypeVar("Item")
 
 
 class _SmsCourier:
@@ -73,15 +79,35 @@ class SmppCourier(_SmsCourier):
         limits: ProviderLimits = NO_LIMITS,
         tls_context: TlsContext = ssl.create_default_context,
     ) -> None:
-        self._plugin = SmppPlugin(server, clock=clock, tls_context=tls_context)
+        self._plugin = SmppPlugin(
+            server, clock=clock, shared=limits.connections is not None, tls_context=tls_context
+        )
         super().__init__(name, self._plugin, limits)
 
-    def receipts(self) -> list[SmppReceipt]:
-        """Takes out the delivery receipts that have arrived; does not wait for more."""
+    def listen(self) -> None:
+        """Keeps the session up and takes in what has arrived on it; does not wait for more."""
         self._plugin.listen()
-        return self._plugin.inbox.receipts()
 
-    def texts(self) -> list[tuple[str, str]]:
-        """Takes out the texts that customers have sent (number, words); does not wait for more."""
-        self._plugin.listen()
-        return self._plugin.inbox.texts()
+    def receipts(self, keep: Callable[[SmppReceipt], object]) -> None:
+        """Gives `keep` each receipt that has been taken in, and lets go of it afterwards."""
+        _take_each(self._plugin.inbox.receipts, keep)
+
+    def texts(self, answer: Callable[[Text], object]) -> None:
+        """Gives `answer` each text that a customer has sent (number, words), and lets go of it afterwards."""
+        _take_each(self._plugin.inbox.texts, answer)
+
+
+def _take_each(waiting: deque[Item], deed: Callable[[Item], object]) -> None:
+    """Takes each one out once its deed is done: the SMSC has been told that we have it. While the database is away it
+    stays, and all behind it; whatever else the deed fails at, it would fail at again."""
+    while waiting:
+        try:
+            deed(waiting[0])
+        except DBAPIError as error:
+            if isinstance(error, DataError):
+                waiting.popleft()
+            raise
+        except Exception:
+            waiting.popleft()
+            raise
+        waiting.popleft()

@@ -253,8 +253,7 @@ class Smsc:
         if said.command == "enquire_link" and self.answers_probes:
             self._say(sock, "enquire_link_resp", said, 0)
         elif said.command == "unbind":
-            self._say(sock, "unbind_resp", said, 0)
-            return False
+            self._say(sock, "unbind_resp", said, 0)  # and hears what is still on its way
         return True
 
     def _submit(self, sock: socket.socket, said: Any) -> bool:

@@ -10,6 +10,7 @@ import re
 import ssl
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import cached_property
 from typing import Any, ClassVar
@@ -29,9 +30,6 @@ from incident_center.delivery.transports.smpp_text import segments
 
 _VALIDITY = "000000001500000R"  # 15 minutes from now (SMPP 3.4 §7.1.1.2)
 _PROBE_AFTER = 10.0  # SMSCs close idle sessions after 30 s or more
-_LISTEN_FOR = (
-    3600.0  # receipts come within the validity; a lost session is bound again this long after a send
-)
 _REBIND_EVERY = 60.0
 _LOST = "the connection ended before the server answered"
 
@@ -64,7 +62,8 @@ class _Window:
 
 
 class SmppPlugin(BatchPlugin):
-    """One kept session, bound as transceiver."""
+    """One kept session, bound as transceiver. `shared`: it waits until `allow` says that the session is this
+    worker's."""
 
     service_name = "smpp"
     protocol: ClassVar[str] = "smpp"
@@ -75,6 +74,7 @@ class SmppPlugin(BatchPlugin):
         server: SmppServer,
         *,
         clock: Callable[[], datetime],
+        shared: bool = False,
         tls_context: TlsContext = ssl.create_default_context,
         **kwargs: Any,
     ) -> None:
@@ -85,7 +85,8 @@ class SmppPlugin(BatchPlugin):
         self._link: SmppLink | None = None
         self._open: _Window | None = None
         self._aborted = False
-        self._sent_at = self._bound_at = float("-inf")
+        self._allowed = not shared
+        self._bound_at = float("-inf")
         self.inbox = SmppInbox(clock)
 
     @cached_property
@@ -109,26 +110,35 @@ class SmppPlugin(BatchPlugin):
             self._read(window)
             self._write(window)
         self._open = None
+        if not self._allowed:
+            self._unbind()
 
     def listen(self) -> None:
-        """Takes in receipts and texts that have arrived, and keeps the session alive. Does not wait for more."""
-        link, now = self._link, time.monotonic()
-        if self._open is not None or now - self._sent_at > _LISTEN_FOR:
+        """Takes in receipts and texts that have arrived. Binds, and keeps the session alive, whether anything is sent
+        or not: customers say STOP the day after. Does not wait for more."""
+        link = self._link
+        if self._open is not None or not self._allowed:
             return
         if link is not None and link.alive:
             link.hear()
             if link.idle > _PROBE_AFTER:
                 link.probe()
-        elif now - self._bound_at > _REBIND_EVERY:
-            try:
+        elif time.monotonic() - self._bound_at > _REBIND_EVERY:
+            with suppress(NotBound):
                 self._ready().hear()
-            except NotBound:
-                return
 
     def allow(self, connections: int) -> None:
-        """One session; the window of messages on it is what counts."""
+        """One session, or none: then it ends with the batch that is on its way, so that another worker can bind."""
+        self._allowed = connections > 0
+        if self._open is None and not self._allowed:
+            self._unbind()
 
     def close(self) -> None:
+        """For good: nobody looks into the inbox any more, so the SMSC keeps what it still has."""
+        self.inbox.closed = True
+        self._unbind()
+
+    def _unbind(self) -> None:
         link, self._link = self._link, None
         if link is not None and link.alive:
             link.unbind()
@@ -204,7 +214,6 @@ class SmppPlugin(BatchPlugin):
                     lost = Outcome(state="retry", code="lost", detail=_LOST, provider_wide=True)
                     self._settle(window, message, lost)
             else:
-                self._sent_at = time.monotonic()
                 return
 
     def _read(self, window: _Window) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,6 +13,7 @@ from incident_center.delivery.transports import smpp_pdu as pdu
 from incident_center.delivery.transports.smpp_text import text_of
 
 ReceiptState = Literal["delivered", "failed", "unknown"]
+Text = tuple[str, str]  # number and words
 
 _KIND, _TEXT, _RECEIPT = 0x3C, 0x00, 0x04  # bits of esm_class; the others say less than a receipt
 _ID = re.compile(r"\bid:\s*(\S+)", re.IGNORECASE)
@@ -59,17 +61,18 @@ class _Whole:
 
 
 class SmppInbox:
-    """Receipts and texts until the engine takes them."""
+    """Receipts and texts until the engine has written them down. Once `closed`, the SMSC keeps what it has."""
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock = clock
-        self._receipts: list[SmppReceipt] = []
-        self._texts: list[tuple[str, str]] = []
+        self.receipts: deque[SmppReceipt] = deque()
+        self.texts: deque[Text] = deque()
+        self.closed = False
         self._wholes: dict[str, _Whole] = {}
 
     def put(self, body: bytes) -> int:
         """Keeps what deliver_sm brings; answers the status for deliver_sm_resp."""
-        if len(self._receipts) + len(self._texts) >= _MOST:
+        if self.closed or len(self.receipts) + len(self.texts) >= _MOST:
             return pdu.TRY_LATER
         try:
             brought = pdu.read_deliver(body)
@@ -78,10 +81,11 @@ class SmppInbox:
         kind = brought.esm_class & _KIND
         if kind == _RECEIPT:
             receipt = _receipt(brought, self._clock())
-            if receipt is not None:
-                self._receipts.append(receipt)
+            settled = None if receipt is None else self._settle(receipt)
+            if settled is not None:
+                self.receipts.append(settled)
         elif kind == _TEXT:
-            self._texts.append((_number(brought.sender), text_of(brought.octets, brought.data_coding)))
+            self.texts.append((_number(brought.sender), text_of(brought.octets, brought.data_coding)))
         return pdu.OK
 
     def expect(self, references: Sequence[str]) -> None:
@@ -91,16 +95,6 @@ class SmppInbox:
             self._wholes[reference] = whole
         while len(self._wholes) > _MOST:
             del self._wholes[next(iter(self._wholes))]
-
-    def receipts(self) -> list[SmppReceipt]:
-        """Takes the receipts out, one a message."""
-        taken, self._receipts = self._receipts, []
-        return [settled for receipt in taken if (settled := self._settle(receipt)) is not None]
-
-    def texts(self) -> list[tuple[str, str]]:
-        """Takes the texts out: number and words."""
-        taken, self._texts = self._texts, []
-        return taken
 
     def _settle(self, receipt: SmppReceipt) -> SmppReceipt | None:
         whole = self._wholes.pop(receipt.provider_ref, None)

@@ -96,7 +96,7 @@ class SmppLink:
         return self.alive
 
     def unbind(self) -> None:
-        """Says goodbye and waits a moment, so that receipts on their way are taken in."""
+        """Says goodbye and waits a moment; what is on its way is heard, or refused by an inbox that is closed."""
         with suppress(OSError):
             self.answer(self.request(pdu.UNBIND), seconds=1.0)
         self.drop()
