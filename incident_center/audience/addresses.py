@@ -112,6 +112,8 @@ def _is_clean(text: str) -> bool:
 def _email(typed: str, valid: ValidatedEmail) -> Email:
     quoted = typed.startswith('"')
     local = typed.rpartition("@")[0] if quoted else valid.local_part
+    if set(local) & set("<>"):  # where the envelope's brackets end, servers do not agree
+        raise _no("email", "invalid", "holds an angle bracket; mail servers take none")
     address = f"{local}@{valid.domain}"
     ascii_domain = valid.ascii_domain or valid.domain
     key = unicodedata.normalize("NFC", f"{local}@{ascii_domain}".lower())
