@@ -198,7 +198,7 @@ def settle(
     marked = flying.union(due.subscriber_id for due in people)
     if not _mark(session, lease, marked, written=written, now=now):
         lease.lost = True
-        accept_late(session, results, now=now)
+        accept_late(session, results, now=now, provider_ids=provider_ids or {})
         return None
     outcomes.write(
         session, house=house, tried=tried, now=now, provider_ids=provider_ids or {}, one_by_one=one_by_one

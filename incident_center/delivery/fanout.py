@@ -29,6 +29,7 @@ from incident_center.states import Channel, ChunkState, DeliveryState, FanoutSta
 LIFETIME = timedelta(hours=4)  # older news would mislead
 LIFETIME_OF_THE_END = timedelta(hours=24)  # "it is over" stays true and useful
 CHUNK = 500
+_MARKING = timedelta(seconds=2)  # longer than a worker takes from reading who is due to having marked them
 CHUNKS_A_STEP = 20  # people walked in one transaction: 10,000, about 50 ms
 DONE = -1  # a channel's cursor when everybody has been walked
 LIVE = (FanoutState.OPEN, FanoutState.CUT)
@@ -67,8 +68,9 @@ def queue_current_status(session: Session, *, subscriber: Subscriber, now: datet
     """Where things stand, for somebody who has joined or changed channel or components in mid-incident.
 
     One row due now for each unresolved incident that concerns them, and for each that has just ended and of
-    which they have been told; unless they have had its latest update or are being written to at this moment.
-    Call it in the transaction that makes them part of the audience.
+    which they have been told; unless they have had its latest update. Whoever is being written to at this moment
+    gets one too: it waits until that has ended, and is settled with it (see rows.claim, outcomes.write). Call it
+    in the transaction that makes them part of the audience.
     """
     session.flush()
     if subscriber.state is not SubscriberState.CONFIRMED:
@@ -83,12 +85,11 @@ def queue_current_status(session: Session, *, subscriber: Subscriber, now: datet
             "fence": 0,
             "possibly_twice": False,
             "apart": True,
-            "not_before": now,
+            "not_before": now + _MARKING if _may_be_marked(session, update_id, subscriber.id) else now,
             "at": now,
             "since": now,
         }
         for update_id, _ in _current(session, subscriber, now=now)
-        if not _on_the_wire(session, update_id=update_id, subscriber_id=subscriber.id)
     ]
     insert_ignoring(session, Delivery, rows)
 
@@ -121,16 +122,18 @@ def _current(session: Session, subscriber: Subscriber, *, now: datetime) -> Sequ
     ).all()
 
 
-def _on_the_wire(session: Session, *, update_id: int, subscriber_id: int) -> bool:
-    batches = session.scalars(
-        select(Chunk.batch).where(
+def _may_be_marked(session: Session, update_id: int, subscriber_id: int) -> bool:
+    """Whether a worker may be marking them in a transaction that nobody sees before its end (PostgreSQL)."""
+    cutting = exists(select(Fanout.id).where(Fanout.update_id == update_id, Fanout.state == FanoutState.OPEN))
+    in_chunk = exists(
+        select(Chunk.id).where(
             Chunk.update_id == update_id,
-            Chunk.batch_at.is_not(None),
+            chunk_is_open(),
             Chunk.first_id <= subscriber_id,
             Chunk.last_id >= subscriber_id,
         )
     )
-    return any(subscriber_id in batch for batch in batches)
+    return bool(session.scalar(select(or_(cutting, in_chunk))))
 
 
 def anything_to_cut(session: Session, *, now: datetime) -> bool:

@@ -145,7 +145,9 @@ def suppress_bounced(session: Session, house: House, results: Iterable[Result], 
             )
 
 
-def accept_late(session: Session, results: Iterable[Result], *, now: datetime) -> None:
+def accept_late(
+    session: Session, results: Iterable[Result], *, now: datetime, provider_ids: Mapping[str, int]
+) -> None:
     """Outcomes of a worker that had lost its lease: somebody has called these people unknown meanwhile.
 
     Whom the provider did accept is told so, which saves them a second copy. Anything else stays as it is.
@@ -165,6 +167,8 @@ def accept_late(session: Session, results: Iterable[Result], *, now: datetime) -
                 state=DeliveryState.ACCEPTED,
                 not_before=None,
                 code=outcome.code[:24],
+                wording_id=result.wording_id,
+                provider_id=provider_ids.get(result.tries[-1].provider),
                 provider_ref=outcome.provider_ref,
                 detail="accepted; the answer came after the worker had lost its lease",
                 at=now,
@@ -176,15 +180,18 @@ def accept_late(session: Session, results: Iterable[Result], *, now: datetime) -
 def unknown_rows(
     session: Session, chunk: Any, people: Collection[int], *, now: datetime, again: datetime | None
 ) -> int:
-    """People of a lost batch: each may or may not have been written to. Answers how many rows were written."""
-    there = set(
-        session.scalars(
-            select(Delivery.subscriber_id).where(
-                Delivery.update_id == chunk.update_id, Delivery.subscriber_id.in_(people)
-            )
+    """People of a lost batch: each may or may not have been written to. Answers how many rows were written.
+
+    A row that was queued for one of them meanwhile says so from now on; its chunk does not count it.
+    """
+    found = session.execute(
+        select(Delivery.subscriber_id, Delivery.state).where(
+            Delivery.update_id == chunk.update_id, Delivery.subscriber_id.in_(people)
         )
     )
-    lost = sorted(set(people) - there)
+    there: dict[int, DeliveryState] = {row.subscriber_id: row.state for row in found}
+    lost = sorted(set(people).difference(there))
+    queued = sorted(one for one, state in there.items() if state is DeliveryState.DUE)
     about = {
         "update_id": chunk.update_id,
         "channel": chunk.channel,
@@ -209,23 +216,38 @@ def unknown_rows(
             for one in lost
         ],
     )
-    insert_all(
-        session, Attempt, [about | {"subscriber_id": one, "number": 1, "provider": None} for one in lost]
+    session.execute(
+        update(Delivery)
+        .where(
+            Delivery.update_id == chunk.update_id,
+            Delivery.subscriber_id.in_(queued),
+            Delivery.state == DeliveryState.DUE,
+        )
+        .values(**about, attempts=1, not_before=again, fence=Delivery.fence + 1)
+        .execution_options(synchronize_session=False)
     )
+    tried = [about | {"subscriber_id": one, "number": 1, "provider": None} for one in lost + queued]
+    insert_all(session, Attempt, tried)
     return len(lost)
 
 
-def in_flight_older(session: Session, *, incident_id: int, update_id: int, people: Sequence[int]) -> set[int]:
-    """Those of `people` to whom an older update of the incident may be on its way at this moment.
+def in_flight_older(
+    session: Session, *, incident_id: int, update_id: int, people: Sequence[int], or_this: bool = False
+) -> set[int]:
+    """Those of `people` to whom an older update of the incident may be on its way at this moment; with `or_this`
+    also those whom a chunk of this update has on the wire.
 
-    Sending them newer words now could let the older ones arrive last.
+    Sending them newer words now could let the older ones arrive last; sending the same ones, twice.
     """
     if not people:
         return set()
-    older = (Chunk.incident_id == incident_id, Chunk.update_id < update_id)
     batches = session.scalars(
         select(Chunk.batch).where(
-            *older, Chunk.batch_at.is_not(None), Chunk.first_id <= max(people), Chunk.last_id >= min(people)
+            Chunk.incident_id == incident_id,
+            Chunk.update_id <= update_id if or_this else Chunk.update_id < update_id,
+            Chunk.batch_at.is_not(None),
+            Chunk.first_id <= max(people),
+            Chunk.last_id >= min(people),
         )
     )
     flying = {one for batch in batches for one in batch}

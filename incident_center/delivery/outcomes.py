@@ -20,6 +20,7 @@ from incident_center.delivery.ledger import (
 )
 from incident_center.delivery.sql import (
     AlreadyThere,
+    changed,
     copy_text,
     insert_all,
     insert_fast,
@@ -68,12 +69,12 @@ def write(
     )
     if not others:
         return
-    rows = [_row(result, now=now, provider_ids=provider_ids) for result in others]
-    if one_by_one:
-        insert_ignoring(session, Delivery, rows)
-        _settle_queued(session, others, now=now, provider_ids=provider_ids)
+    if one_by_one:  # whoever has their outcome already (the answer to a commit was lost) keeps it
+        others = [
+            result for result in others if _insert_one(session, result, now=now, provider_ids=provider_ids)
+        ]
     else:
-        _insert(session, rows)
+        _insert(session, [_row(result, now=now, provider_ids=provider_ids) for result in others])
     keep_attempts(session, others, now=now)
     suppress_bounced(session, house, others, now=now)
     fallback.after_failure(session, fallback.failed(others), now=now)
@@ -138,18 +139,17 @@ def _row(result: Result, *, now: datetime, provider_ids: Mapping[str, int]) -> d
     }
 
 
-def _settle_queued(
-    session: Session, results: Sequence[Result], *, now: datetime, provider_ids: Mapping[str, int]
-) -> None:
-    """People for whom a row was queued while they were on the wire: they have had it, so it is settled."""
-    for result in results:
-        session.execute(
-            update(Delivery)
-            .where(
-                Delivery.update_id == result.due.update_id,
-                Delivery.subscriber_id == result.due.subscriber_id,
-                Delivery.state == DeliveryState.DUE,
-            )
-            .values(fence=Delivery.fence + 1, **columns_of(result, now=now, provider_ids=provider_ids))
-            .execution_options(synchronize_session=False)
-        )
+def _insert_one(session: Session, result: Result, *, now: datetime, provider_ids: Mapping[str, int]) -> bool:
+    """A row queued for somebody while they were on the wire is settled: they have had it, and over this channel,
+    whichever they have chosen since. False when there is a row that is settled already."""
+    if insert_ignoring(session, Delivery, [_row(result, now=now, provider_ids=provider_ids)]):
+        return True
+    queued = update(Delivery).where(
+        Delivery.update_id == result.due.update_id,
+        Delivery.subscriber_id == result.due.subscriber_id,
+        Delivery.state == DeliveryState.DUE,
+    )
+    columns = columns_of(result, now=now, provider_ids=provider_ids)
+    return (
+        changed(session, queued.values(channel=result.due.channel, fence=Delivery.fence + 1, **columns)) == 1
+    )

@@ -94,13 +94,13 @@ def claim(
     for row in rows:
         reader = readers.get(row.subscriber_id)
         end = _end(row, reader, fanout=fanouts.get(row.update_id), now=now)
-        if end is not None:
+        if (row.update_id, row.subscriber_id) in flying:  # the wire decides before we do
+            _put(session, row, not_before=now + HELD_BACK)
+        elif end is not None:
             _put(session, row, state=end, not_before=None, at=now)
         elif reader is not None and not belongs_there(row, reader):
             move_channel(session, row, reader.channel)
             _put(session, row, channel=reader.channel, apart=True, at=now)
-        elif (row.update_id, row.subscriber_id) in flying:
-            _put(session, row, not_before=now + HELD_BACK)
         elif reader is not None:
             incident_id = incidents[row.update_id]
             people.append(_lease(session, row, reader, incident_id=incident_id, owner=owner, now=now))
@@ -138,7 +138,7 @@ def settle(
     keep_attempts(session, done, now=now)
     suppress_bounced(session, house, done, now=now)
     fallback.after_failure(session, fallback.failed(done), now=now)
-    accept_late(session, late, now=now)
+    accept_late(session, late, now=now, provider_ids=provider_ids or {})
 
 
 def move_channel(session: Session, row: Delivery, to: Channel) -> None:
@@ -166,13 +166,15 @@ def _as_before(due: Due, *, now: datetime) -> dict[str, Any]:
 
 
 def _recover(session: Session, row: Delivery, *, now: datetime) -> None:
-    """Its worker was lost in flight: unknown. Sent again once, unless this was that once."""
+    """Its worker was lost in flight: unknown. Sent again once, unless this was that once. Which provider was asked
+    is not known."""
     again = None if row.possibly_twice else now + RESEND_UNKNOWN_AFTER
     _put(
         session,
         row,
         state=DeliveryState.UNKNOWN,
         attempts=row.attempts + 1,
+        provider_id=None,
         not_before=again,
         owner=None,
         lease_until=None,
@@ -214,7 +216,7 @@ def _readers(session: Session, ids: set[int]) -> dict[int, Any]:
 
 
 def _flying(session: Session, rows: Iterable[Delivery], incidents: Mapping[int, int]) -> set[tuple[int, int]]:
-    """Update and reader of rows whose reader may be getting an older update at this moment."""
+    """Update and reader of rows whose reader may be getting an older update, or this one, at this moment."""
     by_update: dict[int, list[Delivery]] = {}
     for row in rows:
         by_update.setdefault(row.update_id, []).append(row)
@@ -226,6 +228,7 @@ def _flying(session: Session, rows: Iterable[Delivery], incidents: Mapping[int, 
             incident_id=incidents[update_id],
             update_id=update_id,
             people=[row.subscriber_id for row in own],
+            or_this=True,
         )
     }
 

@@ -130,11 +130,15 @@ def test_who_joins_in_mid_incident_gets_the_current_status_once(post: Post, smtp
         assert ledger_check(session, update.id) == []
 
 
-def test_who_joins_while_the_fan_out_is_being_cut_is_not_written_to_twice(post: Post, smtp: Mailhost) -> None:
+def test_who_joins_while_the_fan_out_is_being_cut_is_not_written_to_twice(
+    post: Post, smtp: Mailhost, clock: Clock
+) -> None:
     with post.database.transaction() as session:
         publish(session, post.house)
         late = a_subscriber(session, email="late@example.com")
         queue_current_status(session, subscriber=late, now=NOW)
+    post.work()
+    clock.move(seconds=2)  # whoever might be marking them at that moment has done so
     post.work()
     assert smtp.recipients() == ["late@example.com"]
 
