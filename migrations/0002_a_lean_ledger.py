@@ -172,18 +172,19 @@ def _attempts() -> None:
 
 
 def _indexes() -> None:
-    for name, columns, where in (
-        ("ix_deliveries_waiting", ["not_before"], "not_before IS NOT NULL"),
+    has_number = "channel = 'sms' AND provider_ref IS NOT NULL"
+    for table, name, columns, where in (
+        ("deliveries", "ix_deliveries_waiting", ["not_before"], "not_before IS NOT NULL"),
         (
+            "deliveries",
             "ix_deliveries_apart",
             ["update_id", "channel", "state"],
             "state <> 'accepted' OR apart OR possibly_twice",
         ),
-        ("ix_deliveries_reference", ["provider_ref"], "channel = 'sms' AND provider_ref IS NOT NULL"),
+        ("deliveries", "ix_deliveries_reference", ["provider_ref"], has_number),
+        ("messages", "ix_messages_reference", ["provider_ref"], has_number),
     ):
-        op.create_index(
-            name, "deliveries", columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where)
-        )
+        op.create_index(name, table, columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
 
 
 def _chunks() -> None:

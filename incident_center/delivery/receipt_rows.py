@@ -31,6 +31,7 @@ _REASONS = {
 _WIPED: dict[str, Any] = {"subject": None, "text": None, "html": None, "headers": {}, "address": None}
 # Said literally: with a parameter the database could not tell that the partial index holds these rows.
 _IS_SMS = text("deliveries.channel = 'sms'")
+_IS_SINGLE_SMS = text("messages.channel = 'sms'")
 
 Row = TypeVar("Row", Delivery, Message)
 
@@ -81,6 +82,8 @@ def apply(session: Session, house: House, receipt: Receipt, *, now: datetime) ->
         if row.channel is not receipt.channel:
             _done(receipt, "the customer is written to over another channel since", now=now)
             return True
+    elif receipt.message_id is None:  # found by its number: to which address it went is not known any more
+        receipt.message_id, receipt.permanent = row.id, False
     receipt.subscriber_id = row.subscriber_id
     told = Standing(receipt.state, receipt.permanent)
     if not changes(_standing(session, row), told):
@@ -124,9 +127,19 @@ def is_same(house: House, channel: Channel, own: str, told: str) -> bool:
 
 
 def by_reference(session: Session, source: str, provider_ref: str, *, now: datetime) -> Target | None:
-    """The delivery by SMS to which the provider gave this number."""
-    numbered = _numbered(source, provider_ref, now=now)
-    row = session.execute(numbered.with_only_columns(Delivery.update_id, Delivery.subscriber_id)).first()
+    """The delivery or the single message by SMS to which the provider gave this number: the newer one."""
+    row = session.execute(
+        _numbered(source, provider_ref, now=now).with_only_columns(
+            Delivery.at, Delivery.update_id, Delivery.subscriber_id
+        )
+    ).first()
+    single = session.execute(
+        _numbered_single(source, provider_ref, now=now).with_only_columns(
+            Message.at, Message.id, Message.subscriber_id
+        )
+    ).first()
+    if single is not None and (row is None or single.at > row.at):
+        return Target(message_id=single.id, subscriber_id=single.subscriber_id)
     return None if row is None else Target(update_id=row.update_id, subscriber_id=row.subscriber_id)
 
 
@@ -153,27 +166,40 @@ def _digits(number: str) -> str:
 
 
 def _numbered(source: str, provider_ref: str, *, now: datetime) -> Select[Delivery]:
-    wanted = select(Delivery).where(_IS_SMS, Delivery.provider_ref == provider_ref, _recent(now))
+    wanted = select(Delivery).where(_IS_SMS, Delivery.provider_ref == provider_ref, _recent(Delivery, now))
     if source.startswith(_SMPP_):
         named = Provider.name.startswith(source.removeprefix(_SMPP_), autoescape=True)
         wanted = wanted.join(Provider, Provider.id == Delivery.provider_id).where(named)
     return wanted.order_by(Delivery.at.desc()).limit(1)
 
 
-def _recent(now: datetime) -> ColumnElement[bool]:
-    return Delivery.at >= now - _NUMBER_LASTS
+def _numbered_single(source: str, provider_ref: str, *, now: datetime) -> Select[Message]:
+    wanted = select(Message).where(
+        _IS_SINGLE_SMS, Message.provider_ref == provider_ref, _recent(Message, now)
+    )
+    if source.startswith(_SMPP_):
+        wanted = wanted.where(Message.provider.startswith(source.removeprefix(_SMPP_), autoescape=True))
+    return wanted.order_by(Message.at.desc()).limit(1)
+
+
+def _recent(table: type[Delivery | Message], now: datetime) -> ColumnElement[bool]:
+    return table.at >= now - _NUMBER_LASTS
 
 
 def _row_of(session: Session, receipt: Receipt, *, now: datetime) -> Delivery | Message | None:
     """The row, locked; None while there is none, or while somebody else works on it."""
-    if receipt.message_id is not None:
-        return _locked(session, select(Message).where(Message.id == receipt.message_id), Message)
-    if receipt.update_id is not None:
-        key = and_(Delivery.update_id == receipt.update_id, Delivery.subscriber_id == receipt.subscriber_id)
-        return _locked(session, select(Delivery).where(key), Delivery)
-    if receipt.provider_ref is None:
+    target: Target | None = Target(
+        update_id=receipt.update_id, subscriber_id=receipt.subscriber_id, message_id=receipt.message_id
+    )
+    if receipt.message_id is None and receipt.update_id is None:
+        number = receipt.provider_ref
+        target = None if number is None else by_reference(session, receipt.source, number, now=now)
+    if target is None:
         return None
-    return _locked(session, _numbered(receipt.source, receipt.provider_ref, now=now), Delivery)
+    if target.message_id is not None:
+        return _locked(session, select(Message).where(Message.id == target.message_id), Message)
+    key = and_(Delivery.update_id == target.update_id, Delivery.subscriber_id == target.subscriber_id)
+    return _locked(session, select(Delivery).where(key), Delivery)
 
 
 def _locked(session: Session, wanted: Select[Any], table: type[Row]) -> Row | None:
@@ -243,11 +269,14 @@ def _ready(now: datetime) -> tuple[Select[int], ...]:
     unnamed = (
         func.coalesce(Receipt.update_id, 0) == 0
     )  # hidden from SQLite, which would take another index for it
+    settled_single = Message.state.not_in(NOT_SETTLED)
+    single_by_number = and_(Message.provider_ref == Receipt.provider_ref, _IS_SINGLE_SMS)
     waiting = select(Receipt.id).where(Receipt.applied_at.is_(None))
     return (
         waiting.join(Delivery, by_key).where(settled),
-        waiting.join(Delivery, by_number).where(unnamed, settled, _recent(now)),
-        waiting.join(Message, Message.id == Receipt.message_id).where(Message.state.not_in(NOT_SETTLED)),
+        waiting.join(Delivery, by_number).where(unnamed, settled, _recent(Delivery, now)),
+        waiting.join(Message, Message.id == Receipt.message_id).where(settled_single),
+        waiting.join(Message, single_by_number).where(unnamed, settled_single, _recent(Message, now)),
     )
 
 

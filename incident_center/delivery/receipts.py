@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from incident_center.delivery import receipt_rows
 from incident_center.delivery.letter_ids import LetterId, read_letter_id
 from incident_center.delivery.outcome import scrub
+from incident_center.delivery.receipt_recipients import by_recipient
 from incident_center.delivery.receipt_rows import UNSUBSCRIBED, Target, apply_some, receipts_once
 from incident_center.delivery.sql import insert_ignoring
 from incident_center.house import House
@@ -43,7 +44,8 @@ class Told:
 
     `event` is the same whenever the same event is told. `letter` is a Message-ID of ours, `provider_ref` the
     provider's own number; one of them is needed. `permanent` is a bounce of which the address is the cause, for
-    good. `signed` says that nobody but the provider can have said it. `recipient` is compared and not kept.
+    good. `signed` says that nobody but the provider can have said it. `recipient` is compared and not kept;
+    `by_recipient` says that it may have to tell which text is meant.
     """
 
     source: str
@@ -54,6 +56,7 @@ class Told:
     letter: str = ""
     provider_ref: str = ""
     recipient: str = ""
+    by_recipient: bool = False
     permanent: bool = False
     unsubscribed: bool = False
     signed: bool = True
@@ -83,7 +86,9 @@ def keep(session: Session, *, house: House, told: Told, now: datetime) -> bool:
     target = _target(session, house, told)
     if target is None and told.channel is Channel.SMS and provider_ref:
         target = receipt_rows.by_reference(session, told.source, provider_ref, now=now)
-    elif target is None:
+    if target is None and told.by_recipient:
+        target = by_recipient(session, told.recipient, at=_within_reason(told.at, now), now=now)
+    if target is None and not (told.channel is Channel.SMS and provider_ref):
         return False
     same = _same_address(session, house, told, target)
     if not same and not told.signed:
@@ -106,10 +111,11 @@ def keep_smpp(
     session: Session, *, house: House, provider_name: str, receipt: SmppReceipt, now: datetime
 ) -> bool:
     """A receipt from an SMPP session. Operators' numbers for messages are short and come again, so they count only
-    together with the provider's name. No code of theirs is sure enough to suppress a number."""
+    together with the provider's name, and the same words are a repetition only on the same day. No code of theirs is
+    sure enough to suppress a number."""
     told = Told(
         source=f"{SMPP} {provider_name}"[:24],
-        event=f"{receipt.provider_ref} {receipt.state} {receipt.code}",
+        event=f"{receipt.provider_ref} {receipt.state} {receipt.code} {receipt.at.date()}",
         channel=Channel.SMS,
         state=_SMPP_STATES.get(receipt.state, DeliveryState.ACCEPTED),
         at=receipt.at,

@@ -182,6 +182,12 @@ class Message(Base):
     __tablename__ = "messages"
     __table_args__ = (
         Index("ix_messages_waiting", "not_before", sqlite_where=_WAITING, postgresql_where=_WAITING),
+        Index(
+            "ix_messages_reference",
+            "provider_ref",
+            sqlite_where=_SMS_REFERENCE,
+            postgresql_where=_SMS_REFERENCE,
+        ),
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)

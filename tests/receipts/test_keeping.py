@@ -337,6 +337,79 @@ def test_operators_numbers_count_with_the_providers_name_only(database: Database
     assert suppressed(database) == []
 
 
+def a_text_of_its_own(database: Database, **parts: object) -> int:
+    """Mai's code by SMS, numbered by her operator; the subscriber is made where she is not there yet."""
+    with database.transaction() as session:
+        a_provider(session, "sms 1 smpp")
+        person = session.scalar(select(Subscriber)) or mai(session)
+        given = {"kind": MessageKind.CONFIRM, "provider": "sms 1 smpp", "provider_ref": "17"}
+        return a_single(session, person, **(given | parts)).id
+
+
+def from_smpp(database: Database, house: House, receipt: FromSmpp, *, now: datetime = NOW) -> bool:
+    with database.transaction() as session:
+        return keep_smpp(session, house=house, provider_name="sms 1 smpp", receipt=receipt, now=now)
+
+
+@pytest.mark.parametrize("first", ["row", "receipt"])
+def test_an_operators_number_finds_a_single_message(database: Database, house: House, first: str) -> None:
+    receipt = FromSmpp("17", "failed", "UNDELIV 001", NOW)
+    single = a_text_of_its_own(database) if first == "row" else 0
+    assert from_smpp(database, house, receipt)
+    single = single or a_text_of_its_own(database, at=NOW)
+    assert receipts_once(database, house, now=NOW) is (first == "receipt")
+    with database.reading() as session:
+        row, [kept_receipt] = session.get_one(Message, single), receipts(session)
+    assert (row.state, row.code) == (S.BOUNCED, "UNDELIV 001")
+    assert (kept_receipt.message_id, kept_receipt.applied_at) == (single, NOW)
+    assert not receipts_once(database, house, now=NOW), "there is nothing left to do"
+
+
+def test_a_number_for_a_single_message_suppresses_nobody(database: Database, house: House) -> None:
+    """The message may have gone to an address that the subscriber does not have any more."""
+    event = Told(
+        source="generic",
+        event="1",
+        channel=Channel.SMS,
+        state=S.BOUNCED,
+        provider_ref="17",
+        recipient="+12125550123",
+        permanent=True,
+    )
+    assert kept(database, house, event) == [True]
+    single = a_text_of_its_own(database, at=NOW)
+    assert receipts_once(database, house, now=NOW)
+    with database.reading() as session:
+        assert session.get_one(Message, single).state is S.BOUNCED
+    assert suppressed(database) == []
+
+
+@pytest.mark.one_database
+@pytest.mark.parametrize("newer", ["single", "delivery"])
+def test_a_number_that_came_again_is_the_newer_messages(database: Database, house: House, newer: str) -> None:
+    early, late = NOW - timedelta(hours=2), NOW - timedelta(hours=1)
+    with database.transaction() as session:
+        provider_id = a_provider(session, "sms 1 smpp").id
+    a_text(database, provider_ref="17", provider_id=provider_id, at=late if newer == "delivery" else early)
+    single = a_text_of_its_own(database, at=early if newer == "delivery" else late)
+    assert from_smpp(database, house, FromSmpp("17", "delivered", "DELIVRD 000", NOW))
+    with database.reading() as session:
+        states = {"delivery": the_row(session).state, "single": session.get_one(Message, single).state}
+    assert states.pop(newer) is S.DELIVERED
+    assert list(states.values()) == [S.ACCEPTED]
+
+
+@pytest.mark.one_database
+def test_a_number_that_comes_again_another_day_is_no_repetition(database: Database, house: House) -> None:
+    first = a_text_of_its_own(database)
+    receipt, day = FromSmpp("17", "delivered", "DELIVRD 000", NOW), timedelta(days=1)
+    assert [from_smpp(database, house, receipt) for _ in range(2)] == [True, False]
+    second = a_text_of_its_own(database, at=NOW + day)
+    assert from_smpp(database, house, replace(receipt, at=NOW + day), now=NOW + day)
+    with database.reading() as session:
+        assert {session.get_one(Message, each).state for each in (first, second)} == {S.DELIVERED}
+
+
 def test_a_number_that_a_provider_gave_last_week_is_another_messages(
     database: Database, house: House
 ) -> None:
