@@ -37,7 +37,7 @@ _server = pytest.StashKey[PostgresServer]()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "one_database: its rules do not touch SQL; runs on SQLite alone")
-    config.addinivalue_line("markers", "broker: needs a running RabbitMQ or Redis")
+    config.addinivalue_line("markers", "broker: needs rabbitmq-server and redis-server")
     network.guard()
     shared: dict[str, Any] | None = getattr(config, "workerinput", None)  # set in xdist's workers
     folder = Path(shared["postgres_folder"]) if shared else new_folder()

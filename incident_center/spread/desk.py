@@ -21,7 +21,7 @@ from incident_center.worker import TROUBLE_SECONDS, Worker, awake
 
 TURN_SECONDS = 2.0  # how long one task may go on before the queue gets its turn
 QUIET_SECONDS = 5.0  # without being woken, then a process looks for itself
-ALWAYS = ("beat", "keep", "receipts")  # in every process and turn: each looks at its own clock first
+ALWAYS = ("receipts",)  # in every process and turn: what its own connections have brought
 _log = structlog.get_logger()
 
 
@@ -58,10 +58,11 @@ class Desk:
             self._wake(task)
 
     def deliver(self, channel: Channel) -> None:
-        """Calls the others first, then sends for a while, then calls again while there was something to send."""
+        """Sends for a while, and calls the others only when something could be sent: a chunk is free, too, while
+        its provider rests or a lead must confirm the installation."""
         self._woken_at = time.monotonic()
-        self._spread(channel)
-        if self._turn(("expand", channel.value)):
+        if self._turn(("singles", "expand", channel.value)):
+            self._spread(channel)
             self._wake(DELIVER, channel, most=1)
 
     def _turn(self, verbs: Collection[str], *, seconds: float = TURN_SECONDS) -> bool:
@@ -100,7 +101,7 @@ class Desk:
 
     def _look(self) -> None:
         """The broker is not asked for anything here: it may be what is missing."""
-        verbs = URGENT_TASKS if self._queue == URGENT else ("expand", self._queue)
+        verbs = URGENT_TASKS if self._queue == URGENT else ("singles", "expand", self._queue)
         pause = QUIET_SECONDS
         while not self._worker.stop.wait(pause):
             quiet = time.monotonic() - self._woken_at

@@ -17,18 +17,24 @@ from celery.exceptions import SecurityWarning
 from celery.worker import state
 
 from incident_center.center import Center
+from incident_center.delivery.postbox import EVERYBODY
 from incident_center.spread.broker import Broker
 from incident_center.spread.desk import Desk
 from incident_center.spread.queues import DELIVER, PREFIX, URGENT, URGENT_TASKS, celery_app, queue_name
 from incident_center.states import Channel
 from incident_center.worker import Worker
 
+REFUSED_SECONDS = 60.0  # after Celery has given up on a broker, until a new process tries it again
 _log = structlog.get_logger()
 
 
 def work(center: Center, queue: str) -> int:
-    """Takes tasks until SIGTERM; answers the exit code. Ends with nothing on the wire and no lease held."""
-    worker = Worker(center)
+    """Takes tasks until SIGTERM; answers the exit code. Ends with nothing on the wire and no lease held.
+
+    Celery waits for a broker that is away, but not for one that refuses (a wrong password, read-only, full). Then
+    the process works by looking for a minute, and ends to be replaced by one that tries the broker again.
+    """
+    worker = Worker(center, lanes=[EVERYBODY if queue == URGENT else frozenset({Channel(queue)})])
     desk = Desk(worker, Broker(center.settings), queue)
     app = celery_app(center.settings)
     _tasks(app, desk, queue)
@@ -39,6 +45,7 @@ def work(center: Center, queue: str) -> int:
         worker.stop.set()
         state.should_stop = 0
 
+    on_end(stop)
     desk.begin()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SecurityWarning)  # of root; nothing but JSON is accepted
@@ -53,12 +60,13 @@ def work(center: Center, queue: str) -> int:
             without_heartbeat=True,
             quiet=True,
         )
-    running.install_platform_tweaks = lambda _: on_end(stop)  # instead of Celery's own signals
+    running.install_platform_tweaks = lambda _: None  # Celery's own signals; ours stand
     try:
         running.start()
+        told_to_end = worker.stop.wait(REFUSED_SECONDS)
     finally:
         desk.end()
-    return int(running.exitcode or 0)
+    return 0 if told_to_end else 1
 
 
 def on_end(then: Callable[..., object]) -> None:

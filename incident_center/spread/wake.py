@@ -58,5 +58,9 @@ class Waker:
                 if not was_away:
                     _log.warning("broker_away", kind=str(away), consequence="workers look for themselves")
                 was_away = True
+            except Exception as error:  # noqa: BLE001 (it would end the thread, and nobody would be woken again)
+                _log.error("waker_failed", kind=type(error).__name__, exc_info=error)
+                self._broker.close()
+                was_away = True
             self._ended.wait(AWAY_SECONDS if was_away else PAUSE_SECONDS)
         self._broker.close()

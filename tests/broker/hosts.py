@@ -10,20 +10,22 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 
-from incident_center import schema
+from incident_center import clock, schema
 from incident_center.center import Center
 from incident_center.config import PREFIX, Settings
 from incident_center.db import Database
 from incident_center.delivery.questions import ledger_check, progress
-from incident_center.models import Delivery, Subscriber
-from incident_center.states import Channel, DeliveryState, SubscriberState
+from incident_center.models import Delivery, Promise, Subscriber, Update
+from incident_center.states import Channel, DeliveryState, PromiseState, SubscriberState, UpdateKind
 from tests.builders import NOW
+from tests.incidents.scenes import declared, published
 from tests.storms.children import publish_the_end
 from tests.storms.storm import wait_until
 
@@ -151,6 +153,29 @@ def readers(database: Database, number: int) -> None:
 def publish(center: Center) -> int:
     with center.database.transaction() as session:
         return publish_the_end(session, center.house)
+
+
+def promised(center: Center, *, due: datetime) -> int:
+    """Publishes on an incident of its own with a promise for then; answers the incident's id."""
+    with center.database.transaction() as session:
+        now = clock.now()
+        incident = declared(session, center.house, now=now)
+        published(session, center.house, incident, now=now)
+        session.execute(
+            update(Promise)
+            .where(Promise.incident_id == incident.id, Promise.state == PromiseState.OPEN)
+            .values(due_at=due)
+        )
+        return int(incident.id)
+
+
+def holding_update(center: Center, incident_id: int) -> Update | None:
+    with center.database.reading() as session:
+        return session.scalar(
+            select(Update)
+            .where(Update.incident_id == incident_id, Update.kind == UpdateKind.HOLDING)
+            .limit(1)
+        )
 
 
 def settled(center: Center, update_id: int) -> bool:

@@ -3,16 +3,12 @@
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select, update
 
 from incident_center import clock
 from incident_center.center import Center
-from incident_center.models import Promise, Update
 from incident_center.spread.broker import Broker
 from incident_center.spread.wake import Waker
-from incident_center.states import PromiseState, UpdateKind
-from tests.broker.hosts import Hosts, everybody_once, publish, readers, settled
-from tests.incidents.scenes import declared, published
+from tests.broker.hosts import Hosts, everybody_once, holding_update, promised, publish, readers, settled
 from tests.storms.smtpd import MailServer
 from tests.storms.storm import wait_until
 
@@ -40,27 +36,13 @@ def test_a_host_writes_to_everybody_once_and_keeps_a_promise(
 
 
 def _a_promise_that_runs_out(center: Center) -> int:
-    """Publishes with a promise, brings its time near, and waits for the holding update; answers its id."""
-    with center.database.transaction() as session:
-        now = clock.now()
-        incident = declared(session, center.house, now=now)
-        published(session, center.house, incident, now=now)
-        due = now + timedelta(seconds=2)
-        session.execute(
-            update(Promise)
-            .where(Promise.incident_id == incident.id, Promise.state == PromiseState.OPEN)
-            .values(due_at=due)
-        )
-    query = select(Update.id, Update.published_at).where(
-        Update.incident_id == incident.id, Update.kind == UpdateKind.HOLDING
+    """Publishes with a promise that is due soon and waits for the holding update; answers its id."""
+    due = clock.now() + timedelta(seconds=2)
+    incident_id = promised(center, due=due)
+    wait_until(
+        lambda: holding_update(center, incident_id) is not None, "nobody keeps the promise", seconds=20
     )
-
-    def held() -> bool:
-        with center.database.reading() as session:
-            return session.execute(query).first() is not None
-
-    wait_until(held, "nobody keeps the promise", seconds=20)
-    with center.database.reading() as session:
-        row = session.execute(query).one()
-    assert timedelta(0) <= row.published_at - due < timedelta(seconds=60)
-    return int(row.id)
+    held = holding_update(center, incident_id)
+    assert held is not None
+    assert timedelta(0) <= held.published_at - due < timedelta(seconds=60)
+    return held.id

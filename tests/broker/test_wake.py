@@ -4,12 +4,14 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from threading import Event
+from threading import Event, Thread
 
 import pytest
 
+from incident_center import clock
 from incident_center.center import Center
 from incident_center.config import Settings
+from incident_center.delivery.installation import Guard
 from incident_center.spread import beat as beats
 from incident_center.spread import desk as desks
 from incident_center.spread import wake as wakes
@@ -21,8 +23,8 @@ from incident_center.spread.queues import DELIVER, URGENT
 from incident_center.spread.wake import Waker, wake_after_commits
 from incident_center.states import Channel
 from incident_center.worker import Worker
-from tests.broker.brokers import Brokers, connected, forget_queues, purge
-from tests.broker.hosts import everybody_once, publish, readers, settled
+from tests.broker.brokers import Brokers, connected, purge
+from tests.broker.hosts import everybody_once, holding_update, promised, publish, readers, settled
 from tests.storms.smtpd import MailServer
 from tests.storms.storm import wait_until
 
@@ -93,21 +95,24 @@ def test_two_installations_share_a_broker_and_nothing_else(
     other = Broker(replace(center.settings, secret_key="of-somebody-else" * 4))
     other.wake("keep")
     assert (sender.waiting()[URGENT], other.waiting()[URGENT]) == (0, 1)
-    forget_queues(other._settings)
     other.close()
 
 
 def test_who_is_never_woken_looks_for_himself(
     center: Center, smtp: MailServer, broker: Brokers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The broker is away and stays away: everybody is written to all the same."""
+    """The broker is away and stays away: everybody is written to and promises are kept, by a bulk process too."""
     monkeypatch.setattr(desks, "QUIET_SECONDS", 0.2)
     broker.go_down()
     readers(center.database, 60)
     update_id = publish(center)
+    incident_id = promised(center, due=clock.now())
     desk = Desk(Worker(center), Broker(center.settings), "email")
     desk.begin()
     wait_until(lambda: settled(center, update_id), "nobody looks", seconds=20)
+    wait_until(
+        lambda: holding_update(center, incident_id) is not None, "nobody keeps the promise", seconds=20
+    )
     desk.end()
     everybody_once(center, update_id, smtp.copies(update_id))
 
@@ -119,6 +124,24 @@ def test_a_worker_that_is_woken_for_nothing_says_so_and_calls_nobody(center: Cen
     desk.urgent("singles")
     desk.urgent("expand")
     assert set(sender.waiting().values()) == {0}
+    desk.end()
+
+
+def test_nobody_is_called_while_nothing_may_go_out(
+    center: Center, sender: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Chunks are free and a lead must confirm the installation: who is woken asks no further."""
+    monkeypatch.setattr("incident_center.delivery.fanout.CHUNK", 10)
+    monkeypatch.setattr(desks, "awake", lambda *_, **__: 4)
+    monkeypatch.setattr(Guard, "may_send", lambda _: False)
+    readers(center.database, 95)
+    publish(center)
+    desk = Desk(Worker(center), sender, "email")
+    desk.begin()
+    while desk._worker.engine.expand_once():
+        pass
+    desk.deliver(Channel.EMAIL)
+    assert sender.waiting()["email"] == 0
     desk.end()
 
 
@@ -136,10 +159,31 @@ def test_the_first_who_is_woken_calls_the_others_for_each_free_chunk(
     desk.end()
 
 
-def test_the_beat_ends_when_it_is_told_to(sender: Broker) -> None:
+def test_the_beat_ends_when_it_is_told_to(center: Center, sender: Broker) -> None:
     stop = Event()
+    beat = Thread(target=Beat(Broker(center.settings)).run, args=(stop,))
+    beat.start()
+    wait_until(lambda: sender.waiting()[URGENT] > 0, "nobody is woken", seconds=10)
     stop.set()
-    Beat(sender).run(stop)
+    beat.join(10)
+    assert not beat.is_alive()
+
+
+def test_a_waker_outlives_a_fault(center: Center, sender: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has one thread for the life of its process."""
+    monkeypatch.setattr(wakes, "AWAY_SECONDS", 0.05)
+    told: list[str] = []
+    monkeypatch.setattr(wakes._log, "error", lambda event, **_: told.append(event), raising=False)
+    broker = Broker(center.settings)
+    monkeypatch.setattr(broker, "wake", lambda _: 1 // 0)
+    waker = Waker(broker)
+    waker.wake()
+    wait_until(lambda: bool(told), "it fails in silence", seconds=10)
+    monkeypatch.undo()
+    waker.wake()
+    wait_until(lambda: sender.waiting()[URGENT] > 0, "nobody is woken", seconds=10)
+    waker.end()
+    assert set(told) == {"waker_failed"}
 
 
 def test_a_waker_that_finds_nobody_goes_on(
