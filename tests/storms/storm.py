@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -20,9 +20,12 @@ from typing import Any, Literal
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from incident_center.audience.addresses import parse_email
 from incident_center.db import Database
-from incident_center.models import Chunk, Delivery
-from incident_center.states import Channel, DeliveryState
+from incident_center.delivery.questions import ledger_check, progress
+from incident_center.models import Chunk, Delivery, Subscriber
+from incident_center.states import Channel, DeliveryState, SubscriberState
+from tests.builders import NOW
 from tests.storms.gateway import Gateway, sms_gateway
 from tests.storms.given import Given
 from tests.storms.points import Point
@@ -141,14 +144,16 @@ class Storm:
         self.smtp.forget()
         self.gateway.forget()
 
-    def work(self, *, ahead: float = 0, watch: bool = False, **how: Any) -> Child:
+    def work(self, *, ahead: float = 0, **how: Any) -> Child:
         """One worker until nothing is left for it, or until it is killed."""
         child = self.nursery.start("work", ahead=ahead, **how)
-        while watch and not child.ended.wait(0.015):
-            self.look()
         child.wait()
         assert child.status == 0 or child.was_killed, child.status
         return child
+
+    def arrived(self) -> list[str]:
+        """Whom the servers have got something for, a copy each."""
+        return self.smtp.recipients() + self.gateway.recipients()
 
     def look(self) -> dict[Channel, set[tuple[int, int]]]:
         """Who is in flight, as (update, subscriber); a worker never holds more than it may."""
@@ -178,6 +183,68 @@ def in_flight(session: Session) -> dict[tuple[str, Channel], set[tuple[int, int]
     for owner, channel, update_id, subscriber_id in rows:
         held.setdefault((owner or "", channel), set()).add((update_id, subscriber_id))
     return held
+
+
+def people(database: Database, *, by_email: int, by_sms: int = 0) -> None:
+    enrolled(
+        database,
+        [f"reader-{number}@example.com" for number in range(by_email)],
+        [f"+4915112340{number:03}" for number in range(by_sms)],
+    )
+
+
+def enrolled(database: Database, emails: Iterable[str], phones: Iterable[str] = ()) -> None:
+    """Confirmed readers, written together: one by one, thousands take their time."""
+    common: dict[str, Any] = {
+        "language": "en",
+        "zone": "Europe/Berlin",
+        "all_components": True,
+        "state": SubscriberState.CONFIRMED,
+        "source": "web",
+        "created_at": NOW,
+        "updated_at": NOW,
+        "confirmed_at": NOW,
+    }
+    with database.transaction() as session:
+        for email in emails:
+            key = parse_email(email).key
+            session.add(Subscriber(channel=Channel.EMAIL, email=email, email_key=key, **common))
+        session.add_all(Subscriber(channel=Channel.SMS, phone=phone, **common) for phone in phones)
+
+
+def settled(database: Database, update_id: int) -> bool:
+    """Nobody waits, and whoever may have got nothing was written to again."""
+    with database.reading() as session:
+        seen = progress(session, update_id)
+    unknown = sum(states.get(DeliveryState.UNKNOWN, 0) for states in seen.by_channel.values())
+    return seen.finished and unknown == 0
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What everybody got: how many second copies there were, and whom the ledger says they may be of."""
+
+    repeated: int = 0
+    flagged: frozenset[int] = frozenset()
+
+
+def nobody_missed(database: Database, update_id: int, arrived: Iterable[str]) -> Heard:
+    """Everybody's row says accepted, and everybody has got one copy, or two if it is flagged; nobody else any."""
+    copies = Counter(arrived)
+    with database.reading() as session:
+        readers = {row.id: row.address or "" for row in session.scalars(select(Subscriber))}
+        rows = session.scalars(select(Delivery).where(Delivery.update_id == update_id)).all()
+        assert ledger_check(session, update_id) == []
+        seen = progress(session, update_id)
+    assert {row.subscriber_id for row in rows} == readers.keys()
+    assert {row.state for row in rows} == {DeliveryState.ACCEPTED}, Counter(row.state for row in rows)
+    flagged = frozenset(row.subscriber_id for row in rows if row.possibly_twice)
+    for reader, address in readers.items():
+        assert copies[address] in ({1, 2} if reader in flagged else {1}), (reader, copies[address])
+    assert copies.keys() == set(readers.values())
+    assert (seen.audience, seen.waiting, seen.finished) == (len(readers), 0, True)
+    assert seen.possibly_twice == len(flagged)
+    return Heard(copies.total() - len(readers), flagged)
 
 
 @contextmanager
