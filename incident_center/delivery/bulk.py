@@ -31,6 +31,15 @@ from incident_center.states import Channel
 BULK_SECONDS = 1.0
 
 
+@dataclass(frozen=True)
+class Room:
+    """How many people may be marked now, and the provider whose rate has been charged for them."""
+
+    number: int
+    provider_id: int = 0
+    rate: float | None = None
+
+
 @dataclass
 class _Flight:
     """A marked wave that is on the wire, and the lease that it flies under."""
@@ -121,28 +130,46 @@ class Bulk:
     def _mark(self, session: Session, channel: Channel, most: int) -> tuple[chunks.ChunkBatch | None, bool]:
         """A new chunk's first people, as many as its provider's pace and health allow."""
         now = self._clock()
-        limit = self.limit(session, channel, most, now=now)
-        if not limit:
+        room = self.room(session, channel, most, now=now)
+        if not room.number:
             return None, False
-        batch, found = chunks.claim(session, channel=channel, owner=self._owner, now=now, limit=limit)
+        batch, found = chunks.claim(session, channel=channel, owner=self._owner, now=now, limit=room.number)
+        self.marked(session, room, len(batch.people) if batch is not None else 0, now=now)
         if batch is not None:
             self._mailer.load(session, {batch.update_id}, channel)
         return batch, found
 
-    def limit(self, session: Session, channel: Channel, most: int, *, now: datetime) -> int:
-        """How many people may be marked now: one while a provider is tried after a rest, none while all rest."""
+    def room(self, session: Session, channel: Channel, most: int, *, now: datetime) -> Room:
+        """How many people may be marked now: one while a provider is tried after a rest, none while all rest.
+
+        Say with `marked` how many there were, in the same transaction.
+        """
         self._health.look(session)
         names, probing = self._health.take(session, self._dispatch.names(channel), now)
         if not names:
-            return 0
-        return self._paced(session, channel, 1 if probing else most, now=now)
+            return Room(0)
+        room = self._paced(session, channel, 1 if probing else most, now=now)
+        if not room.number:
+            self._health.spare(session, now)
+        return room
 
-    def _paced(self, session: Session, channel: Channel, want: int, *, now: datetime) -> int:
+    def marked(self, session: Session, room: Room, number: int, *, now: datetime) -> None:
+        """What was reserved for people who were not there is for others."""
+        self._unspent(session, room, number)
+        if not number:
+            self._health.spare(session, now)
+
+    def _paced(self, session: Session, channel: Channel, want: int, *, now: datetime) -> Room:
         couriers = self._dispatch.ready(channel, now)
         rate = couriers[0].limits.rate if couriers else None
         if rate is None or not want:
-            return want
-        return pace.take(session, self._health.ids[couriers[0].name], rate=rate, want=want, now=now)
+            return Room(want)
+        provider_id = self._health.ids[couriers[0].name]
+        return Room(pace.take(session, provider_id, rate=rate, want=want, now=now), provider_id, rate)
+
+    def _unspent(self, session: Session, room: Room, number: int) -> None:
+        if room.rate is not None and number < room.number:
+            pace.give_back(session, room.provider_id, rate=room.rate, number=room.number - number)
 
     def _take_off(self, batch: chunks.ChunkBatch) -> _Flight:
         lease = self._leases.get(batch.chunk_id)
@@ -189,21 +216,24 @@ class Bulk:
         wave = max(1, BATCH[batch.channel] // WAVES[batch.channel])
         with self._database.transaction() as session:
             self._health.tell(session)
-            allowed = self._paced(session, batch.channel, wave, now=now) if go_on else 0
+            if not any(result.tries for result in results):
+                self._health.spare(session, now)
+            room = self._paced(session, batch.channel, wave, now=now) if go_on else Room(0)
             following = chunks.settle(
                 session,
                 house=self._house,
                 batch=batch,
                 results=results,
                 now=now,
-                limit=allowed,
-                go_on=go_on and allowed > 0,
+                limit=room.number,
+                go_on=room.number > 0,
                 provider_ids=self._health.ids,
                 one_by_one=one_by_one,
             )
+            self._unspent(session, room, len(following.people) if following is not None else 0)
             if following is not None:
                 return [following]
-            if not (go_on and allowed):
+            if not room.number:
                 return []
             # The chunk has nobody more: the next one's people go up while the last of this one are still flying.
             fresh, _ = self._mark(session, batch.channel, wave)

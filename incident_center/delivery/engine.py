@@ -213,10 +213,11 @@ class Engine:
     def _send_rows(self, channel: Channel) -> bool:
         now = self._clock()
         with self._database.transaction() as session:
-            limit = self._bulk.limit(session, channel, BATCH[channel], now=now)
-            if not limit:
+            room = self._bulk.room(session, channel, BATCH[channel], now=now)
+            if not room.number:
                 return False
-            batch, found = rows.claim(session, channel=channel, owner=self._owner, now=now, limit=limit)
+            batch, found = rows.claim(session, channel=channel, owner=self._owner, now=now, limit=room.number)
+            self._bulk.marked(session, room, len(batch.people), now=now)
             self._mailer.load(session, {due.update_id for due in batch.people}, channel)
         if not batch.people:
             return found
@@ -230,6 +231,7 @@ class Engine:
     def _settle_rows(self, results: Sequence[Result]) -> None:
         with self._database.transaction() as session:
             self._health.tell(session)
+            self._health.spare(session, self._clock())
             rows.settle(
                 session,
                 house=self._house,

@@ -6,17 +6,18 @@ letter while the others go on waiting.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import event, or_, select, update
 from sqlalchemy.orm import Session
 
 from incident_center.delivery.outcome import Outcome
 from incident_center.delivery.retry import Breaker
-from incident_center.delivery.sql import changed, insert_ignoring
+from incident_center.delivery.sql import changed, insert_ignoring, is_postgres
 from incident_center.models import Provider
 from incident_center.states import Channel, ProviderState
 
@@ -24,6 +25,7 @@ PROBE_LASTS = timedelta(
     seconds=90
 )  # a worker that was lost with its probe must not keep the provider resting
 TELL_EVERY = timedelta(seconds=5)  # how often a provider that is well says so
+LONGEST_REST = Breaker.LONG + timedelta(minutes=1)  # a rest that ends later was noted by a wrong clock
 UNREACHABLE = ("connect", "tls", "timeout")
 
 
@@ -40,11 +42,12 @@ class _Seen:
 
 
 class Health:
-    """One worker's view. Not for several threads."""
+    """One worker's view. While one thread tells the database, another one may note more."""
 
     def __init__(self, names: Mapping[str, Channel | None], *, owner: str) -> None:
         self._names, self._owner = dict(names), owner
         self._seen: dict[str, _Seen] = {}
+        self._news = threading.Lock()
         self.unconnected: set[str] = set()  # all connections that they allow are other workers'
 
     @property
@@ -83,7 +86,7 @@ class Health:
         return seen is None or seen.state is ProviderState.WELL or self._due_for_probe(seen, now)
 
     def _due_for_probe(self, seen: _Seen, now: datetime) -> bool:
-        return seen.rest_until is None or seen.rest_until <= now
+        return seen.rest_until is None or not now < seen.rest_until <= now + LONGEST_REST
 
     def take(self, session: Session, names: Iterable[str], now: datetime) -> tuple[list[str], bool]:
         """The usable ones of `names`, and whether the first of them is probed: then it gets one letter.
@@ -104,8 +107,12 @@ class Health:
         return ready, probing
 
     def _probe(self, session: Session, seen: _Seen, now: datetime) -> bool:
-        resting = or_(Provider.rest_until.is_(None), Provider.rest_until <= now)
-        mine = update(Provider).where(Provider.id == seen.id, Provider.state != ProviderState.WELL, resting)
+        rested = or_(
+            Provider.rest_until.is_(None),
+            Provider.rest_until <= now,
+            Provider.rest_until > now + LONGEST_REST,
+        )
+        mine = update(Provider).where(Provider.id == seen.id, Provider.state != ProviderState.WELL, rested)
         values = {
             "state": ProviderState.PROBED,
             "probed_by": self._owner,
@@ -117,29 +124,45 @@ class Health:
         seen.state = ProviderState.PROBED
         return True
 
+    def spare(self, session: Session, now: datetime) -> None:
+        """Nobody was there to be written to: whoever finds somebody next may try the provider."""
+        for seen in self._seen.values():
+            if seen.state is not ProviderState.PROBED:
+                continue
+            mine = update(Provider).where(
+                Provider.id == seen.id,
+                Provider.state == ProviderState.PROBED,
+                Provider.probed_by == self._owner,
+            )
+            free = {"state": ProviderState.RESTING, "rest_until": now, "probed_by": None}
+            if changed(session, mine.values(free)):
+                seen.state, seen.rest_until = ProviderState.RESTING, now
+
     def note(self, name: str, outcomes: Iterable[Outcome | None], now: datetime) -> None:
-        """What a provider has answered; `tell` makes it known to the others."""
+        """What a provider has answered; `tell` makes it known to the others.
+
+        Whoever was refused for their own sake has been answered, so the provider works. One that leaves us in
+        the dark does not, though nobody's letter goes elsewhere for it.
+        """
         seen = self._seen.get(name)
         if seen is None:
             return
         for outcome in outcomes:
             if outcome is None:
                 continue
-            if outcome.state == "accepted" or not outcome.provider_wide:
-                self._worked(seen, outcome, now)
+            if outcome.state == "accepted" or not (outcome.provider_wide or outcome.state == "unknown"):
+                self._worked(seen, now)
             else:
                 self._failed(seen, outcome, now)
 
-    def _worked(self, seen: _Seen, outcome: Outcome, now: datetime) -> None:
+    def _worked(self, seen: _Seen, now: datetime) -> None:
         seen.breaker.worked()
-        if outcome.state != "accepted":
-            return
         was_ill = seen.state is not ProviderState.WELL
         if was_ill or seen.told_at is None or now - seen.told_at >= TELL_EVERY:
             seen.told_at = now
             seen.breaker.rests = 0
             well = {"state": ProviderState.WELL, "rest_until": None, "rests": 0, "probed_by": None}
-            seen.news = {**(seen.news or {}), **well, "last_ok_at": now}
+            self._keep(seen, {**well, "last_ok_at": now})
             seen.state, seen.rest_until = ProviderState.WELL, None
 
     def _failed(self, seen: _Seen, outcome: Outcome, now: datetime) -> None:
@@ -161,11 +184,28 @@ class Health:
                 "rests": seen.breaker.rests,
                 "probed_by": None,
             }
-        seen.news = {**(seen.news or {}), **trouble}
+        self._keep(seen, trouble)
+
+    def _keep(self, seen: _Seen, news: dict[str, Any]) -> None:
+        with self._news:
+            seen.news = {**(seen.news or {}), **news}
 
     def tell(self, session: Session) -> None:
-        """Writes what is new; nothing when nothing is."""
-        for seen in self._seen.values():
-            news, seen.news = seen.news, None  # taken out first: another thread may note more meanwhile
-            if news:
-                session.execute(update(Provider).where(Provider.id == seen.id).values(news))
+        """Writes what is new; nothing when nothing is. What is not committed in the end is told again."""
+        told = [(seen, seen.news) for seen in self._seen.values() if seen.news]
+        if not told:
+            return
+        if is_postgres(session):  # whoever changes several rows takes them in the same order as the others
+            rows = select(Provider.id).where(Provider.id.in_(self.ids.values())).order_by(Provider.id)
+            session.execute(rows.with_for_update()).all()
+        for seen, news in told:
+            session.execute(update(Provider).where(Provider.id == seen.id).values(news))
+        event.listen(session, "after_commit", lambda _: self._told(told), once=True)
+
+    def _told(self, told: list[tuple[_Seen, dict[str, Any]]]) -> None:
+        with self._news:
+            for seen, news in told:
+                later = {
+                    name: value for name, value in (seen.news or {}).items() if news.get(name) is not value
+                }
+                seen.news = later or None

@@ -8,7 +8,7 @@ from incident_center.delivery.outcome import Letter, Outcome
 
 MayGo = Callable[[], bool]
 
-_GIVE_UP_AFTER = 3  # refusals in a row that are not about a recipient
+_GIVE_UP_AFTER = 3  # letters in a row without an answer, or with one that is not about a recipient
 _STOPPERS = ("connect", "tls", "timeout")  # each of these costs seconds or minutes; the next one would too
 
 
@@ -41,7 +41,8 @@ class Posted:
             return
         self.outcomes[place] = outcome
         self.waiting -= 1
-        self.refusals = self.refusals + 1 if outcome.provider_wide else 0
+        unwell = outcome.provider_wide or outcome.state == "unknown"
+        self.refusals = self.refusals + 1 if unwell else 0
         if outcome.code.startswith(_STOPPERS) or self.refusals >= _GIVE_UP_AFTER:
             self.stopped = True  # the others are not tried, and are due as before
 
