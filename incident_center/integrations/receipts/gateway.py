@@ -63,6 +63,7 @@ def _events(body: Body) -> Iterator[Told]:
             letter=letter,
             provider_ref=provider_ref,
             recipient=event.text("to"),
+            by_recipient=True,
             permanent=failed and event.truth("permanent"),
             code=event.text("code") if failed else "",
             words=event.text("words"),
