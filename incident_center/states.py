@@ -145,6 +145,7 @@ class MessageKind(StrEnum):
     ALREADY = "already"
     WELCOME = "welcome"
     GOODBYE = "goodbye"
+    REPLY = "reply"  # to a text, where its way in carries no answer back
     STAFF = "staff"
 
 

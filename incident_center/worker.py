@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from incident_center import clock
-from incident_center.audience.inbound import answer_text
+from incident_center.audience.inbound import answer_by_message
 from incident_center.center import Center
 from incident_center.delivery.engine import Engine
 from incident_center.errors import Refused
@@ -144,7 +144,7 @@ class Worker:
         sender, words = text
         # A sender that is no phone number (a name, a short code) cannot have asked for anything.
         with suppress(Refused), self.center.database.transaction() as session:
-            answer_text(session, house=self.center.house, sender=sender, text=words, now=self._now())
+            answer_by_message(session, house=self.center.house, sender=sender, text=words, now=self._now())
 
     def _beat(self) -> bool:
         now = self._now()

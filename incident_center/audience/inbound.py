@@ -5,7 +5,7 @@ However a text reaches us (a provider's webhook, an SMPP session, a program with
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -13,13 +13,17 @@ from sqlalchemy.orm import Session
 from incident_center.audience.addresses import parse_phone, region_of
 from incident_center.audience.leave import stop
 from incident_center.audience.restart import restart
+from incident_center.delivery.receipts import first_time
+from incident_center.delivery.singles import queue_message
+from incident_center.delivery.suppress import address_hash
 from incident_center.errors import Flaw, Refused
 from incident_center.house import House
 from incident_center.models import Subscriber
 from incident_center.playbooks import Catalogue, normalise_sms
-from incident_center.states import Channel, SubscriberState
+from incident_center.states import Channel, MessageKind, SubscriberState
 
 STOP, START, HELP, NONE = "stop", "start", "help", "none"
+_REPLY_LASTS = timedelta(hours=1)
 _BETWEEN_DIGITS = re.compile(r"[\s()./+-]+")
 _E164 = re.compile(r"[1-9][0-9]{6,14}")
 _NOT_A_LETTER = re.compile(r"[\W_]+")
@@ -27,8 +31,9 @@ _NOT_A_LETTER = re.compile(r"[\W_]+")
 
 @dataclass(frozen=True)
 class TextAnswer:
-    """What a text asked for (`action`) and what may be said to it. `told`: a message of ours says so already, and
-    a reply would be the second one."""
+    """What a text asked for (`action`) and what may be said to it. `told`: a reply would be one too many, because a
+    message of ours says so already, or because the same number was told today what texts we know. Two robots would
+    write to each other for ever."""
 
     action: str
     reply: str
@@ -38,6 +43,35 @@ class TextAnswer:
 def answer_text(session: Session, *, house: House, sender: str, text: str, now: datetime) -> TextAnswer:
     """Does what the text asks for. Raises Refused when `sender` is no mobile number."""
     phone = _phone(house, sender)
+    answer, _ = _answered(session, house, phone, text, now)
+    return answer
+
+
+def answer_by_message(session: Session, *, house: House, sender: str, text: str, now: datetime) -> TextAnswer:
+    """Does what the text asks for, and replies by a single message: for ways in that carry no answer back. Raises
+    Refused when `sender` is no mobile number."""
+    phone = _phone(house, sender)
+    answer, person = _answered(session, house, phone, text, now)
+    if not answer.told:
+        queue_message(
+            session,
+            kind=MessageKind.REPLY,
+            channel=Channel.SMS,
+            address=phone,
+            language=person.language if person else _language_of(house.catalogue, text),
+            subscriber_id=person.id if person else None,
+            subject=None,
+            text=answer.reply,
+            key=f"reply {answer.action} {now.date()} {address_hash(house, Channel.SMS, phone)}",
+            now=now,
+            lifetime=_REPLY_LASTS,
+        )
+    return answer
+
+
+def _answered(
+    session: Session, house: House, phone: str, text: str, now: datetime
+) -> tuple[TextAnswer, Subscriber | None]:
     action = wanted_action(house.catalogue, text)
     person = session.scalar(select(Subscriber).where(Subscriber.phone == phone))
     language = person.language if person else _language_of(house.catalogue, text)
@@ -50,10 +84,13 @@ def answer_text(session: Session, *, house: House, sender: str, text: str, now: 
         known = restart(session, house=house, phone=phone, now=now)
         reply = START if known else "unknown_number"
         told = known and before is not SubscriberState.CONFIRMED
+    elif action == NONE:
+        today = f"{address_hash(house, Channel.SMS, phone)} {now.date()}"
+        told = not first_time(session, source="inbound", event=today, now=now)
     said = house.catalogue.say(
         language, f"inbound.reply.{reply}", company=house.company, status_url=house.settings.public_url
     )
-    return TextAnswer(action, normalise_sms(said), told)
+    return TextAnswer(action, normalise_sms(said), told), person
 
 
 def wanted_action(catalogue: Catalogue, text: str) -> str:

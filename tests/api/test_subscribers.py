@@ -1,11 +1,13 @@
 """Enrolling, confirming, changing and erasing customers, and what they text to us."""
 
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import func, select
 
+from incident_center import clock
 from incident_center.db import Database
 from incident_center.models import Delivery, Message, Subscriber, Suppression
 from incident_center.states import MessageKind
@@ -245,6 +247,26 @@ def test_other_texts_change_nothing_and_get_help(
     assert "STOP" in told["reply"]
     with database.reading() as session:
         assert session.get_one(Subscriber, person).state == "confirmed"
+
+
+def test_what_we_do_not_know_is_answered_once_a_day(
+    gateway: Door, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another robot would answer our answer, and we its answer, at so much a text."""
+    assert text_in(gateway, "Danke")["reply"]
+    assert text_in(gateway, "I am on holiday")["reply"] is None
+    assert text_in(gateway, "Danke", "+4915112345678")["reply"], "somebody else"
+    assert text_in(gateway, "HELP")["reply"], "who asks is answered"
+    tomorrow = clock.now() + timedelta(days=1)
+    monkeypatch.setattr(clock, "now", lambda: tomorrow)
+    assert text_in(gateway, "Danke")["reply"]
+
+
+def test_there_is_no_reply_beside_a_goodbye(gateway: Door, database: Database) -> None:
+    with database.transaction() as session:
+        mai(session)
+    assert text_in(gateway, "STOP")["reply"] is None
+    assert text_in(gateway, "STOP")["reply"], "no second goodbye is sent"
 
 
 def test_a_text_from_no_phone_is_refused(gateway: Door) -> None:

@@ -74,7 +74,7 @@ def taken_in(worker: Worker, centre: Smsc, number: int) -> None:
 
 
 def hear(worker: Worker) -> None:
-    worker._heard_at = None
+    worker.lanes[0]._heard_at = None
     worker.round({"receipts"})
 
 
@@ -86,7 +86,7 @@ def test_texts_outlive_a_database_that_is_away(
     bound(worker, centre)
     stop_from(centre, *NUMBERS)
     taken_in(worker, centre, 3)
-    answer, asked = worker._answer, []
+    answer, asked = worker.lanes[0]._answer, []
 
     def breaking(text: tuple[str, str]) -> None:
         asked.append(text)
@@ -94,7 +94,7 @@ def test_texts_outlive_a_database_that_is_away(
             raise OperationalError("update", {}, Exception("gone"))
         answer(text)
 
-    monkeypatch.setattr(worker, "_answer", breaking)
+    monkeypatch.setattr(worker.lanes[0], "_answer", breaking)
     with pytest.raises(OperationalError):
         hear(worker)
     assert stopped(database) == 1
@@ -110,14 +110,14 @@ def test_a_text_that_breaks_something_keeps_no_other_from_being_heard(
     bound(worker, centre)
     stop_from(centre, *NUMBERS)
     taken_in(worker, centre, 3)
-    answer = worker._answer
+    answer = worker.lanes[0]._answer
 
     def breaking(text: tuple[str, str]) -> None:
         if text[0].endswith("1"):
             raise RuntimeError
         answer(text)
 
-    monkeypatch.setattr(worker, "_answer", breaking)
+    monkeypatch.setattr(worker.lanes[0], "_answer", breaking)
     monkeypatch.setattr("incident_center.worker.TROUBLE_SECONDS", 0.0)
     hear(worker)
     hear(worker)
@@ -156,6 +156,24 @@ def test_a_worker_that_sends_nothing_hears_a_stop(
         return stopped(database) == 1
 
     until(heard)
+
+
+def test_a_question_over_smpp_is_answered(
+    open_worker: Callable[..., Worker], centre: Smsc, database: Database
+) -> None:
+    worker = open_worker()
+    hear(worker)
+    centre.push(deliver_sm(b"HELP", sender=NUMBERS[0]))
+
+    def answered() -> bool:
+        hear(worker)
+        worker.round({"singles"})
+        return bool(centre.submits)
+
+    until(answered)
+    (reply,) = centre.submits
+    assert reply.destination_addr.decode() == NUMBERS[0]
+    assert b"Reply STOP to end it" in reply.short_message
 
 
 def test_one_session_for_two_workers_is_one_workers(

@@ -271,6 +271,46 @@ def test_stop_by_vonage_is_heard(hook: FlaskClient, database: Database) -> None:
         assert session.get_one(Subscriber, person).state is SubscriberState.UNSUBSCRIBED
 
 
+def text_by_vonage(hook: FlaskClient, words: str, number: int = 1) -> None:
+    text = {"msisdn": "12125550123", "to": "491", "messageId": f"0B{number}", "text": words, "type": "text"}
+    assert hook.post("/hooks/vonage/inbound", data=vonage_signed(text)).status_code == 204
+
+
+def messages(database: Database) -> list[tuple[str, str | None]]:
+    with database.reading() as session:
+        return [(row.kind.value, row.text) for row in session.scalars(select(Message).order_by(Message.id))]
+
+
+def test_vonages_texts_are_answered_by_a_message_once_a_day(
+    hook: FlaskClient, database: Database, hands: Callable[[timedelta], None]
+) -> None:
+    for number, words in enumerate(["Hilfe", "Hilfe", "STOP", "stop", "Danke", "What?"]):
+        text_by_vonage(hook, words, number)
+    kinds, texts = zip(*messages(database), strict=True)
+    assert kinds == ("reply",) * 3
+    assert "Auszahlungen" in (texts[0] or ""), "in the word's own language"
+    assert "no more text messages" in (texts[1] or "")
+    hands(timedelta(days=1))
+    text_by_vonage(hook, "Hilfe", 9)
+    assert len(messages(database)) == 4
+    with database.reading() as session:
+        row = session.scalars(select(Message)).first()
+        assert row is not None
+        assert (row.address, row.expires_at) == ("+12125550123", NOW + timedelta(hours=1))
+
+
+def test_vonages_stop_is_answered_by_the_goodbye_alone(hook: FlaskClient, database: Database) -> None:
+    with database.transaction() as session:
+        mai(session)
+    text_by_vonage(hook, "STOP")
+    assert [kind for kind, _ in messages(database)] == ["goodbye"]
+
+
+def test_twilios_robot_is_answered_once(hook: FlaskClient, database: Database) -> None:
+    assert said_in_twiml(twilio(hook, "/hooks/twilio/inbound", twilio_text("I am away")))
+    assert said_in_twiml(twilio(hook, "/hooks/twilio/inbound", twilio_text("I am still away"))) == ""
+
+
 def test_any_gateway_may_tell_us_in_our_own_words(
     hook: FlaskClient, sms: Delivery, center: Center, database: Database
 ) -> None:

@@ -28,10 +28,10 @@ _TAG: list[Any] = [{"name": "inbound"}]
 @roles(INBOUND)
 def inbound_sms(header: IdempotencyHeader, body: InboundSmsIn) -> Answered:
     """STOP ends SMS at once, also for a number that we do not know. START brings back who was subscribed before.
-    `reply` is what the gateway may send back."""
+    `reply` is what the gateway may send back; null where nothing more is to be said."""
 
     def deed(session: Session, now: datetime) -> tuple[int, answers.InboundOut]:
         told = answer_text(session, house=center().house, sender=body.sender, text=body.text, now=now)
-        return 200, answers.InboundOut(action=told.action, reply=told.reply)
+        return 200, answers.InboundOut(action=told.action, reply=None if told.told else told.reply)
 
     return once(header.key, deed)

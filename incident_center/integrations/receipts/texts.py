@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sqlalchemy.orm import Session
 
 from incident_center import clock
@@ -11,20 +13,25 @@ from incident_center.errors import Refused
 from incident_center.integrations.receipts.door import center
 
 _MOST = 2000
+Answer = Callable[..., TextAnswer]
 
 
-def hear(*, source: str, event: str, sender: str, text: str) -> TextAnswer | None:
+def hear(
+    *, source: str, event: str, sender: str, text: str, answer: Answer = answer_text
+) -> TextAnswer | None:
     """Does what a text asks for, once. None for one that was heard before, and for one from no phone: a bank's
-    short code must not be answered."""
+    short code must not be answered. `answer`: whether the reply goes back with the webhook's answer or by message."""
     with center().database.transaction() as session:
-        return hear_in(session, source=source, event=event, sender=sender, text=text)
+        return hear_in(session, source=source, event=event, sender=sender, text=text, answer=answer)
 
 
-def hear_in(session: Session, *, source: str, event: str, sender: str, text: str) -> TextAnswer | None:
+def hear_in(
+    session: Session, *, source: str, event: str, sender: str, text: str, answer: Answer = answer_text
+) -> TextAnswer | None:
     now = clock.now()
     if event and not first_time(session, source=source, event=f"text {event}", now=now):
         return None
     try:
-        return answer_text(session, house=center().house, sender=sender, text=text[:_MOST], now=now)
+        return answer(session, house=center().house, sender=sender, text=text[:_MOST], now=now)
     except Refused:
         return None

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from flask import Response, request
 
+from incident_center.audience.inbound import answer_by_message
 from incident_center.delivery.receipts import Told
 from incident_center.integrations.receipts import signatures
 from incident_center.integrations.receipts.bodies import Body, NotReadable
@@ -64,13 +65,14 @@ def vonage_letter(reference: str) -> Response:
 
 @hooks.post("/vonage/inbound")
 def vonage_inbound() -> Response:
-    """Vonage sends no reply for us; STOP and START are answered by our own single messages."""
+    """Vonage sends no reply for us: what is to be said goes out as a message of its own."""
     said = _verified()
     sender = said.text("msisdn") or said.text("from")
     event = said.text("messageId") or said.text("message_uuid")
     if not sender:
         raise NotReadable
-    hear(source=SOURCE, event=event, sender=f"+{sender.lstrip('+')}", text=said.text("text"))
+    number = f"+{sender.lstrip('+')}"
+    hear(source=SOURCE, event=event, sender=number, text=said.text("text"), answer=answer_by_message)
     return heard()
 
 
