@@ -6,7 +6,8 @@ from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
 from incident_center.delivery.apart import COUNTED_APART
-from incident_center.models import Chunk, Delivery
+from incident_center.delivery.fanout import in_its_size
+from incident_center.models import Chunk, Delivery, Fanout, Subscriber
 from incident_center.states import Channel, ChunkState, DeliveryState
 
 # A chunk that was closed with people left in it: what became of them.
@@ -82,10 +83,13 @@ def _apart_in_open_chunks(session: Session, update_id: int) -> list[tuple[Channe
                 Delivery.subscriber_id.between(Chunk.first_id, Chunk.last_id),
             ),
         )
+        .join(Subscriber, Subscriber.id == Delivery.subscriber_id)
+        .join(Fanout, Fanout.update_id == Delivery.update_id)
         .where(
             Delivery.update_id == update_id,
             COUNTED_APART,
             Delivery.apart.is_(True),
+            in_its_size(),
             Chunk.state == ChunkState.OPEN,
         )
         .group_by(Delivery.channel)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from incident_center.delivery.people import (
@@ -247,16 +247,27 @@ def settle_superseded(session: Session, *, now: datetime) -> bool:
     return settled > 0
 
 
+def in_its_size() -> ColumnElement[bool]:
+    """Whether a chunk's `size` holds somebody who has a row of their own: who confirmed after the publication got
+    that row before any chunk was cut with them in it."""
+    return Subscriber.confirmed_at < Fanout.created_at
+
+
 def people_left() -> object:
     """A chunk's people without a delivery, as an expression for an UPDATE of chunks; never below 0."""
-    written = (
+    otherwise = (
         select(func.count(Delivery.subscriber_id))
+        .join(Subscriber, Subscriber.id == Delivery.subscriber_id)
+        .join(Fanout, Fanout.update_id == Delivery.update_id)
         .where(
             Delivery.update_id == Chunk.update_id,
             Delivery.channel == Chunk.channel,
             Delivery.subscriber_id.between(Chunk.first_id, Chunk.last_id),
+            Delivery.apart.is_(True),
+            in_its_size(),
         )
+        .correlate(Chunk)
         .scalar_subquery()
     )
-    left = Chunk.size - written
+    left = Chunk.size - Chunk.written - otherwise
     return func.coalesce(func.nullif(left, func.abs(left) * -1), 0)

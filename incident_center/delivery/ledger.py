@@ -24,6 +24,8 @@ BATCH = {Channel.EMAIL: 50, Channel.SMS: 4}  # bounds what a crash makes doubtfu
 # A batch goes out in so many waves: while one is on the wire, the one before it is settled and the next is marked.
 WAVES = {Channel.EMAIL: 2, Channel.SMS: 1}
 HELD_BACK = timedelta(seconds=2)  # while older words to the same person are on the wire
+# Rows that nobody has tried; a lead may have stopped them while their reader was on the wire.
+QUEUED = (Delivery.attempts == 0, Delivery.state.in_((DeliveryState.DUE, DeliveryState.CANCELLED)))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -184,14 +186,10 @@ def unknown_rows(
 
     A row that was queued for one of them meanwhile says so from now on; its chunk does not count it.
     """
-    found = session.execute(
-        select(Delivery.subscriber_id, Delivery.state).where(
-            Delivery.update_id == chunk.update_id, Delivery.subscriber_id.in_(people)
-        )
-    )
-    there: dict[int, DeliveryState] = {row.subscriber_id: row.state for row in found}
+    theirs = (Delivery.update_id == chunk.update_id, Delivery.subscriber_id.in_(people))
+    there = session.scalars(select(Delivery.subscriber_id).where(*theirs)).all()
+    queued = session.scalars(select(Delivery.subscriber_id).where(*theirs, *QUEUED)).all()
     lost = sorted(set(people).difference(there))
-    queued = sorted(one for one, state in there.items() if state is DeliveryState.DUE)
     about = {
         "update_id": chunk.update_id,
         "channel": chunk.channel,
@@ -218,15 +216,11 @@ def unknown_rows(
     )
     session.execute(
         update(Delivery)
-        .where(
-            Delivery.update_id == chunk.update_id,
-            Delivery.subscriber_id.in_(queued),
-            Delivery.state == DeliveryState.DUE,
-        )
+        .where(*theirs, *QUEUED)
         .values(**about, attempts=1, not_before=again, fence=Delivery.fence + 1)
         .execution_options(synchronize_session=False)
     )
-    tried = [about | {"subscriber_id": one, "number": 1, "provider": None} for one in lost + queued]
+    tried = [about | {"subscriber_id": one, "number": 1, "provider": None} for one in (*lost, *queued)]
     insert_all(session, Attempt, tried)
     return len(lost)
 

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from incident_center.delivery import fallback
 from incident_center.delivery.ledger import (
+    QUEUED,
     Result,
     columns_of,
     keep_attempts,
@@ -147,7 +148,7 @@ def _insert_one(session: Session, result: Result, *, now: datetime, provider_ids
     queued = update(Delivery).where(
         Delivery.update_id == result.due.update_id,
         Delivery.subscriber_id == result.due.subscriber_id,
-        Delivery.state == DeliveryState.DUE,
+        *QUEUED,
     )
     columns = columns_of(result, now=now, provider_ids=provider_ids)
     return (

@@ -154,7 +154,7 @@ def move_channel(session: Session, row: Delivery, to: Channel) -> None:
             Chunk.first_id <= row.subscriber_id,
             Chunk.last_id >= row.subscriber_id,
         )
-        .values(written=Chunk.written - 1),
+        .values(written=Chunk.written - 1, size=Chunk.size - 1),
     )
 
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select, update
 
+from incident_center.delivery.chunks import claim, settle
 from incident_center.delivery.fallback import (
     Failure,
     Reader,
@@ -165,6 +166,27 @@ def test_a_message_that_is_refused_goes_to_the_number_and_the_preference_stays(
         }
 
 
+def test_whoever_goes_over_while_their_chunk_is_open_is_counted_once(post: Post, smtp: Mailhost) -> None:
+    smtp.replies = lambda step, who: REFUSED if step == "rcpt" and who == ADDRESS else None
+    with post.database.transaction() as session:
+        a_subscriber(session, email=ADDRESS, phone=PHONE, fallback_since=NOW)
+        a_subscriber(session, email="other@example.com")
+        update_id = publish(session, post.house).id
+    post.engine.expand_once()
+    with post.database.transaction() as session:
+        batch, _ = claim(session, channel=Channel.EMAIL, owner="w", now=post.clock(), limit=1)
+        assert batch is not None
+    with post.database.transaction() as session:
+        refused = [Result(due, [Try("email 1 smtp", Outcome(state="failed"))]) for due in batch.people]
+        settle(session, house=post.house, batch=batch, results=refused, now=NOW, limit=1, go_on=False)
+    with post.database.reading() as session:
+        told = progress(session, update_id)
+    assert told.by_channel == {
+        Channel.EMAIL: {DeliveryState.DUE: 1},
+        Channel.SMS: {DeliveryState.DUE: 1},
+    }
+
+
 def test_each_channel_has_had_its_chance_once_the_number_has_failed_too(post: Post, smtp: Mailhost) -> None:
     row = sent_to_anna(post, smtp, REFUSED)
     sent_over(post, row)
@@ -262,7 +284,7 @@ def test_who_moves_after_a_failure_gets_the_update_at_the_new_address(
 
 
 def test_losing_the_mailbox_before_ones_turn_queues_what_has_not_reached_them(
-    post: Post, smtp: Mailhost, gateway: SmsGateway
+    post: Post, smtp: Mailhost, gateway: SmsGateway, clock: Clock
 ) -> None:
     """The other channel's chunks have gone past them already."""
     with post.database.transaction() as session:
@@ -278,6 +300,7 @@ def test_losing_the_mailbox_before_ones_turn_queues_what_has_not_reached_them(
             reason=SuppressionReason.BOUNCE,
             now=post.clock(),
         )
+    clock.move(seconds=2)  # whoever might be marking them at that moment has done so
     post.work()
     assert gateway.recipients() == [PHONE]
     assert smtp.mails == []

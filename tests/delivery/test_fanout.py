@@ -4,12 +4,20 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
-from incident_center.delivery.fanout import queue_current_status
+from incident_center.delivery.fanout import queue_current_status, settle_superseded
 from incident_center.delivery.questions import audience_counts, ledger_check, progress
 from incident_center.house import House
-from incident_center.models import Attempt, Chunk, Fanout, Incident, SubscriberComponent, Suppression
+from incident_center.models import (
+    Attempt,
+    Chunk,
+    Fanout,
+    Incident,
+    Subscriber,
+    SubscriberComponent,
+    Suppression,
+)
 from incident_center.states import Channel, ChunkState, DeliveryState, FanoutState, SubscriberState
 from tests.builders import NOW, a_component, a_subscriber, an_incident, juergen, mai, olivia
 from tests.delivery.servers import DROP, Mailhost, SmsGateway, html, plain
@@ -141,6 +149,23 @@ def test_who_joins_while_the_fan_out_is_being_cut_is_not_written_to_twice(
     clock.move(seconds=2)  # whoever might be marking them at that moment has done so
     post.work()
     assert smtp.recipients() == ["late@example.com"]
+
+
+def test_whoever_confirms_while_a_chunk_around_them_is_open_takes_nobody_out_of_the_count(post: Post) -> None:
+    with post.database.transaction() as session:
+        a_subscriber(session)
+        late = a_subscriber(session, state=SubscriberState.PENDING, confirmed_at=None).id
+        a_subscriber(session)
+        update_id = publish(session, post.house).id
+    post.engine.expand_once()
+    with post.database.transaction() as session:
+        person = session.get_one(Subscriber, late)
+        person.state, person.confirmed_at = SubscriberState.CONFIRMED, NOW + timedelta(seconds=1)
+        queue_current_status(session, subscriber=person, now=NOW + timedelta(seconds=1))
+        assert progress(session, update_id).by_channel == {Channel.EMAIL: {DeliveryState.DUE: 3}}
+        session.execute(update(Fanout).values(state=FanoutState.SUPERSEDED))
+        assert settle_superseded(session, now=NOW)
+        assert session.scalar(select(Chunk.left)) == 2
 
 
 def test_a_newer_update_stops_the_older_one(post: Post, smtp: Mailhost, clock: Clock) -> None:

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from incident_center.delivery import chunks, rows
+from incident_center.delivery.cancel import stop_fanout
 from incident_center.delivery.fanout import queue_current_status
 from incident_center.delivery.ledger import Result
 from incident_center.delivery.outcome import Outcome
@@ -120,6 +121,22 @@ def test_whoever_moves_while_a_letter_is_on_the_wire_to_them_and_arrives_gets_no
     post.work()
     assert (post.row().state, post.row().channel) == (DeliveryState.ACCEPTED, Channel.EMAIL)
     assert gateway.texts == []
+
+
+def test_whoever_is_on_the_wire_with_a_row_of_their_own_when_a_lead_stops_has_had_it(
+    post: Post, smtp: Mailhost, clock: Clock
+) -> None:
+    update_id = some_readers(post, 4)
+    batch = claimed(post, limit=2)
+    for due in batch.people:
+        _change(post, due.subscriber_id, language="de")
+    with post.database.transaction() as session:
+        assert stop_fanout(session, update_id=update_id, now=clock())
+    settle(post, batch)
+    clock.move(seconds=3)
+    post.work()
+    assert [row.state for row in post.rows()] == [DeliveryState.ACCEPTED] * 2
+    assert smtp.mails == []
 
 
 def test_outcomes_that_are_written_again_because_the_commits_answer_was_lost_leave_one_attempt_each(
