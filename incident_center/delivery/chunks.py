@@ -41,7 +41,10 @@ _COLUMNS = (
 _CLAIMS_A_ROUND = 8  # chunks that turn out finished or held back, before the worker looks elsewhere
 # Statements that run for every 25 people are built once: building one costs more than running it.
 _FANOUT = select(Fanout.state, Fanout.expires_at).where(Fanout.id == bindparam("fanout_id"))
-_FANOUT_HELD = _FANOUT.with_for_update(read=True)
+# PostgreSQL keeps a statement's plan; one that was made while the ledger was nearly empty would read all of it for
+# each of the people that follow, until statistics are next taken. By the key it is right at any size.
+_BY_KEY = func.set_config("enable_seqscan", "off", True)
+_FANOUT_HELD = _FANOUT.add_columns(_BY_KEY).with_for_update(read=True)
 _NEXT_WAVE = (
     update(Chunk.__table__)  # type: ignore[arg-type]  # a declarative class's table is a Table
     .where(Chunk.id == bindparam("chunk_id"), Chunk.fence == bindparam("lease_fence"))

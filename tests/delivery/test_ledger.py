@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from incident_center.delivery import chunks, rows
 from incident_center.delivery.fanout import queue_current_status
@@ -344,3 +344,26 @@ def test_the_ledger_complains_about_somebody_who_is_on_the_wire_and_has_a_row(po
     with post.database.reading() as session:
         (complaint,) = ledger_check(session, update_id)
     assert "on the wire" in complaint
+
+
+def test_a_plan_that_was_made_on_an_empty_ledger_does_not_read_all_of_the_full_one(post: Post) -> None:
+    """PostgreSQL keeps a statement's plan after a few runs; the walk looks each person up by their key."""
+    reads_all = text("SELECT seq_tup_read FROM pg_stat_xact_user_tables WHERE relname = 'deliveries'")
+    some_readers(post, 60)
+    with post.database.transaction() as session:
+        session.execute(text("ANALYZE"))  # as PostgreSQL does by itself on a quiet day
+    batch = claimed(post, limit=4)
+    while batch is not None:
+        with post.database.transaction() as session:
+            results = [Result(due, [ACCEPTED]) for due in batch.people]
+            batch = chunks.settle(
+                session,
+                house=post.house,
+                batch=batch,
+                results=results,
+                now=post.clock(),
+                limit=4,
+                go_on=True,
+            )
+            assert post.database.is_sqlite or session.scalar(reads_all) == 0
+    assert len(post.rows()) == 60
