@@ -16,7 +16,7 @@ _SLOWEST, _FASTEST = (
     0.01,
     100_000.0,
 )  # messages a second: one in 100 s is the least that ends within an outage
-_MOST_CONNECTIONS = 1000
+MOST_CONNECTIONS = 1000
 _DECIMAL = re.compile(r"[0-9]{1,6}(\.[0-9]{1,3})?")
 
 
@@ -63,6 +63,6 @@ def _rate(value: str) -> float:
 
 
 def _connections(value: str) -> int:
-    if not value.isascii() or not value.isdigit() or not 1 <= int(value[:9]) <= _MOST_CONNECTIONS:
-        raise UnusablePlugin(f"has an odd number of connections; 1 to {_MOST_CONNECTIONS}")
+    if not value.isascii() or not value.isdigit() or not 1 <= int(value[:9]) <= MOST_CONNECTIONS:
+        raise UnusablePlugin(f"has an odd number of connections; 1 to {MOST_CONNECTIONS}")
     return int(value)

@@ -89,6 +89,11 @@ def test_an_option_that_only_the_library_would_see_is_refused_too(settings: Sett
         ("email", "smtp://mail.example.com:port?from=a@b.example", "port"),
         ("email", "smtp://?from=a@b.example", "host"),
         ("email", "smtp://mail.example.com?from=a@b.example&pool=9", "“pool”"),
+        ("email", "smtp://mail.example.com?from=jürgen@b.example", "beyond ASCII"),
+        ("email", "smtp://user:pa?s3cr3t@mail.example.com:25?from=a@b.example", "%3F"),
+        ("email", "smtp://user:pa?s3cr3t&s3cr3t@mail.example.com?from=a@b.example", "%3F"),
+        ("sms", "twilio://AC12345678:pa?s3cr3t@15555550100", "%3F"),
+        ("sms", "smpp://user:pa?s3cr3t@127.0.0.1/15555550100", "%3F"),
         ("email", "smtp://mail.example.com?from=a@b.example&tls=maybe", "tls"),
         ("email", "smtp://mail.example.com?from=a@b.example&dot_timeout=soon", "dot_timeout"),
         ("email", "demo-mailbox://email", "demo"),
@@ -132,6 +137,7 @@ def test_odd_urls_are_refused_with_what_to_do(settings: Settings, kind: str, url
     (problem,) = problems(settings, **given)
     assert problem.startswith(f"INCIDENT_CENTER_{kind.upper()}_URLS, entry 1 ({url.partition(':')[0]}://):")
     assert words in problem
+    assert "s3cr3t" not in problem
 
 
 def test_an_smtp_url_is_read_with_its_defaults(settings: Settings) -> None:

@@ -10,7 +10,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from incident_center.delivery.transports.http_line import HttpServer
 from incident_center.delivery.transports.http_sms import ReceiptUrls, SmsApi
 from incident_center.delivery.transports.smpp_link import SmppServer
-from incident_center.delivery.transports.stock import UnusablePlugin
+from incident_center.delivery.transports.stock import UnusablePlugin, refuse_unknown
 from incident_center.delivery.transports.twilio import TWILIO_SERVER, TwilioApi
 from incident_center.delivery.transports.vonage import VONAGE_SERVER, VonageApi
 
@@ -129,9 +129,7 @@ def _parts(url: str) -> SplitResult:
 def _options(parts: SplitResult, known: set[str], *, stub: bool) -> dict[str, str]:
     pairs = parse_qsl(parts.query, keep_blank_values=True)
     options = {name.lower(): value for name, value in pairs}
-    for option in options.keys() - known - ({"api"} if stub else set()):
-        names = ", ".join(sorted(known | {"rate", "connections"}))
-        raise UnusablePlugin(f"has an unknown option “{option}”; known: {names}")
+    refuse_unknown(options, known | {"rate", "connections"} | ({"api"} if stub else set()))
     if len(options) < len(pairs) or parts.fragment:
         raise UnusablePlugin("carries an option twice, or a #")
     return options

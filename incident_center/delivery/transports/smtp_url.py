@@ -7,10 +7,11 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from incident_center.config import Settings
 from incident_center.delivery.letters import wire_address
+from incident_center.delivery.limits import MOST_CONNECTIONS
 from incident_center.delivery.transports.references import METADATA
 from incident_center.delivery.transports.smtp_dkim import DkimSigner, dkim_signer
 from incident_center.delivery.transports.smtp_server import DOT_TIMEOUT, SmtpServer
-from incident_center.delivery.transports.stock import UnusablePlugin
+from incident_center.delivery.transports.stock import UnusablePlugin, refuse_unknown
 
 _OPTIONS = frozenset({"from", "name", "tls", "helo", "dot_timeout", "timeout"}) | frozenset(
     {"connections", "messages", "idle", "dkim", "dkim_domain", "metadata"}
@@ -26,15 +27,14 @@ def smtp_server(settings: Settings, url: str, *, more: frozenset[str] = frozense
     """Reads smtp(s)://user:pass@host:port?from=… ; `more` are options that the caller reads itself.
 
     Options: from (needed), name (the sender's name, the company by default), tls (auto, required, none;
-    smtp only), helo, timeout and dot_timeout in seconds; connections (1 to 50), messages over one connection
+    smtp only), helo, timeout and dot_timeout in seconds; connections (1 to 1000), messages over one connection
     (0: any number), idle (seconds after which a silent connection is not used again); dkim=selector:/path/to/key.pem
     and dkim_domain (the sender's by default); metadata=postmark|mailgun|ses (the provider's webhooks then repeat our
     reference). Raises UnusablePlugin.
     """
     parts = urlsplit(url)
     options = url_options(parts)
-    for option in options.keys() - _OPTIONS - more:
-        raise UnusablePlugin(f"has an unknown option “{option}”; known: {', '.join(sorted(_OPTIONS))}")
+    refuse_unknown(options, _OPTIONS | more)
     try:
         port = parts.port
     except ValueError as error:
@@ -47,6 +47,10 @@ def smtp_server(settings: Settings, url: str, *, more: frozenset[str] = frozense
         sender = wire_address(sender)
     except ValueError as error:
         raise UnusablePlugin("needs ?from= with the sender's address") from error
+    if not sender.isascii():
+        raise UnusablePlugin(
+            "has a sender with letters beyond ASCII before the @; not every server takes such a one"
+        )
     tls = options.get("tls", "auto")
     if tls not in _TLS or (secure and "tls" in options):
         raise UnusablePlugin("has an odd tls option: auto, required or none, and for smtp:// only")
@@ -63,7 +67,7 @@ def smtp_server(settings: Settings, url: str, *, more: frozenset[str] = frozense
         dot_timeout=_seconds(options, "dot_timeout", DOT_TIMEOUT),
         command_timeout=_seconds(options, "timeout", SmtpServer.command_timeout),
         connect_timeout=min(_seconds(options, "timeout", 60.0), SmtpServer.connect_timeout),
-        connections=_number(options, "connections", SmtpServer.connections, low=1, high=50),
+        connections=_number(options, "connections", SmtpServer.connections, low=1, high=MOST_CONNECTIONS),
         messages=_number(options, "messages", SmtpServer.messages, low=0, high=1_000_000),
         idle=_seconds(options, "idle", SmtpServer.idle),
         metadata=_metadata(options),

@@ -32,7 +32,6 @@ class WireMaker:
         self._sender = server.sender
         self._plain_mail = b"MAIL FROM:<" + server.sender.encode() + b">\r\n"
         self._utf8_mail = b"MAIL FROM:<" + server.sender.encode() + b"> SMTPUTF8\r\n"
-        self._plain_sender = server.sender.isascii()
         self._from_line = server.sender_line + b"\r\n"
         self._metadata = METADATA[server.metadata] if server.metadata else None
         self._signer = server.dkim
@@ -48,7 +47,7 @@ class WireMaker:
             except ValueError as error:
                 return Outcome(state="failed", code="address", detail=str(error))
         # SMTPUTF8 only for those who need it: an address whose local part or header line is not ASCII.
-        plain = self._plain_sender and to.isascii() and letter.raw.isascii()
+        plain = to.isascii() and letter.raw.isascii()
         if not plain and not able.smtputf8:
             words = "the server does not take addresses with letters beyond ASCII (SMTPUTF8)"
             return Outcome(state="failed", code="5.6.7", detail=words)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -41,6 +41,18 @@ _NO_SUCH_NUMBER = frozenset({21211, 21214, 21217, 21408, 21610, 21612, 21614})
 
 class UnusablePlugin(ValueError):
     """A configured URL that cannot be used; the sentence says what to do and repeats nothing secret."""
+
+
+def refuse_unknown(options: Collection[str], known: Collection[str]) -> None:
+    """Raises UnusablePlugin for an option that is not known. A password with a bare ? has its rest read as options, so
+    nothing is repeated then."""
+    unknown = sorted(set(options) - set(known))
+    if not unknown:
+        return
+    said = f"has an unknown option “{unknown[0]}”"
+    if any(set("@:/") & set(option) for option in options):
+        said = "has an unknown option, or a ? in the password that is not written as %3F"
+    raise UnusablePlugin(f"{said}; known: {', '.join(sorted(known))}")
 
 
 def quiet_asset() -> AppriseAsset:
