@@ -216,8 +216,10 @@ def test_what_the_lease_no_longer_covers_is_not_sent(centre: Smsc, courier: Smpp
 @pytest.mark.parametrize("text", [LONG, "Выплаты задерживаются. " * 8])
 def test_a_long_text_is_one_message_of_joined_segments(centre: Smsc, courier: SmppCourier, text: str) -> None:
     outcome = one(courier, text)
-    assert (outcome.state, outcome.provider_ref) == ("accepted", "id-1")
-    assert len(centre.submits) == count_sms(text).segments > 1
+    segments_of = count_sms(text).segments
+    assert (outcome.state, outcome.provider_ref) == ("accepted", f"id-{segments_of}")
+    assert len(centre.submits) == segments_of > 1
+    assert [said.registered_delivery for said in centre.submits] == [0] * (segments_of - 1) + [1]
     heads = [said.short_message[:6] for said in centre.submits]
     assert [head[:3] + head[4:] for head in heads] == [
         bytes([5, 0, 3, len(heads), place]) for place in range(1, len(heads) + 1)
@@ -312,21 +314,6 @@ def test_a_receipt_that_says_nothing_is_answered_and_dropped(
     one(courier)
     assert collected(courier, centre, pdu) == []
     courier.texts(pytest.fail)  # type: ignore[arg-type] # whatever it is, there must be none
-
-
-def test_a_long_message_is_delivered_when_all_of_it_is(centre: Smsc, courier: SmppCourier) -> None:
-    one(courier, LONG)
-    second = RECEIPT.format("DELIVRD", "000").replace("id-1", "id-2")
-    assert collected(courier, centre, receipt(second)) == []
-    (whole,) = collected(courier, centre, receipt(RECEIPT.format("DELIVRD", "000")))
-    assert (whole.provider_ref, whole.state) == ("id-1", "delivered")
-
-
-def test_a_long_message_has_failed_when_a_part_of_it_has(centre: Smsc, courier: SmppCourier) -> None:
-    one(courier, LONG)
-    second = RECEIPT.format("UNDELIV", "001").replace("id-1", "id-2")
-    (whole,) = collected(courier, centre, receipt(second))
-    assert (whole.provider_ref, whole.state) == ("id-1", "failed")
 
 
 def test_receipts_between_answers_do_not_disturb_them(centre: Smsc, courier: SmppCourier) -> None:

@@ -1,7 +1,8 @@
 """smpp:// and smpps://, ours: reads the SMSC's answer to each message, which Apprise's own plugin never does.
 
 A message of several segments is one recipient with one outcome. Its next segment goes out only when the one before
-was accepted: a refusal of the first leaves nothing behind, a refusal of a later one leaves an unknown.
+was accepted: a refusal of the first leaves nothing behind, a refusal of a later one leaves an unknown. The last one names
+the message and is the only one that the SMSC reports on: nobody has to remember which segments belong together.
 """
 
 from __future__ import annotations
@@ -195,8 +196,9 @@ class SmppPlugin(BatchPlugin):
                 data_coding=cut.data_coding,
                 joined=cut.joined,
                 validity=_VALIDITY,
+                wants_receipt=place == len(cut.parts),
             ).pack()
-            for octets in cut.parts
+            for place, octets in enumerate(cut.parts, start=1)
         ]
 
     def _write_segment(self, window: _Window, message: _Message) -> None:
@@ -246,9 +248,7 @@ class SmppPlugin(BatchPlugin):
         if not message.complete:
             window.going_on.append(message)
             return
-        if len(message.ids) > 1:
-            self.inbox.expect(message.ids)
-        reference = message.ids[0][:200]
+        reference = identity[:200]
         window.posted.settle(
             message.place, Outcome(state="accepted", code="SMPP 0x00", provider_ref=reference)
         )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
@@ -52,14 +52,6 @@ class SmppReceipt:
     at: datetime
 
 
-@dataclass
-class _Whole:
-    """A message of several segments: delivered when all of them are, failed when one is."""
-
-    reference: str
-    missing: set[str] = field(default_factory=set)
-
-
 class SmppInbox:
     """Receipts and texts until the engine has written them down. Once `closed`, the SMSC keeps what it has."""
 
@@ -68,7 +60,6 @@ class SmppInbox:
         self.receipts: deque[SmppReceipt] = deque()
         self.texts: deque[Text] = deque()
         self.closed = False
-        self._wholes: dict[str, _Whole] = {}
 
     def put(self, body: bytes) -> int:
         """Keeps what deliver_sm brings; answers the status for deliver_sm_resp."""
@@ -81,29 +72,11 @@ class SmppInbox:
         kind = brought.esm_class & _KIND
         if kind == _RECEIPT:
             receipt = _receipt(brought, self._clock())
-            settled = None if receipt is None else self._settle(receipt)
-            if settled is not None:
-                self.receipts.append(settled)
+            if receipt is not None:
+                self.receipts.append(receipt)
         elif kind == _TEXT:
             self.texts.append((_number(brought.sender), text_of(brought.octets, brought.data_coding)))
         return pdu.OK
-
-    def expect(self, references: Sequence[str]) -> None:
-        """These are segments of one message; the first one names it."""
-        whole = _Whole(references[0], set(references))
-        for reference in references:
-            self._wholes[reference] = whole
-        while len(self._wholes) > _MOST:
-            del self._wholes[next(iter(self._wholes))]
-
-    def _settle(self, receipt: SmppReceipt) -> SmppReceipt | None:
-        whole = self._wholes.pop(receipt.provider_ref, None)
-        if whole is None:
-            return receipt
-        whole.missing.discard(receipt.provider_ref)
-        if receipt.state == "delivered" and whole.missing:
-            return None
-        return SmppReceipt(whole.reference, receipt.state, receipt.code, receipt.at)
 
 
 def _receipt(brought: pdu.Delivered, at: datetime) -> SmppReceipt | None:

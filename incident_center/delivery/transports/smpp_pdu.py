@@ -80,12 +80,13 @@ class Submit:
     data_coding: int
     joined: bool
     validity: str
+    wants_receipt: bool
 
     def pack(self) -> bytes:
         head = _text("") + self.sender.pack() + self.to.pack()
         head += bytes([HAS_HEADER if self.joined else 0, 0, 0]) + _text("") + _text(self.validity)
-        # A receipt for each segment, nothing replaced, no text of the server's own.
-        return head + bytes([1, 0, self.data_coding, 0, len(self.octets)]) + self.octets
+        # Nothing replaced, no text of the server's own.
+        return head + bytes([int(self.wants_receipt), 0, self.data_coding, 0, len(self.octets)]) + self.octets
 
 
 @dataclass(frozen=True)
