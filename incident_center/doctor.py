@@ -20,12 +20,11 @@ from sqlalchemy.orm import Session
 from incident_center import clock, schema
 from incident_center.config import Settings
 from incident_center.db import Database
-from incident_center.delivery import installation
+from incident_center.delivery.look import look, waits_for_a_worker
 from incident_center.delivery.providers import check_settings
-from incident_center.models import Component, Promise, Role, Staff, WorkerBeat
+from incident_center.models import Component, Role, Staff, WorkerBeat
 from incident_center.playbooks import ContentErrors, Library, Problem, check_catalogue, load_library
 from incident_center.spread import require_celery
-from incident_center.states import PromiseState
 from incident_center.states import Role as RoleName
 
 SKEW_MAX = 5.0  # seconds; above it workers stop keeping promises (DESIGN §4)
@@ -151,9 +150,9 @@ def _broker(settings: Settings) -> Iterator[Finding]:
     if settings.broker_url is None:
         return
     require_celery()
-    from incident_center.spread.look import look  # noqa: PLC0415 (Celery is an extra)
+    from incident_center.spread.look import look as broker  # noqa: PLC0415 (Celery is an extra)
 
-    yield from (Finding(Level(level), what, what_to_do) for level, what, what_to_do in look(settings))
+    yield from (Finding(Level(level), what, what_to_do) for level, what, what_to_do in broker(settings))
 
 
 def _content(settings: Settings) -> tuple[Library | None, list[Finding]]:
@@ -202,19 +201,10 @@ def _database(
         return
     yield Finding(Level.OK, "The database answers and is up to date.")
     with database.reading() as session:
-        yield from _installation(session)
+        yield from (Finding(Level(level), what, what_to_do) for level, what, what_to_do in look(session))
         yield from _workers(session, now, sqlite=database.is_sqlite)
         yield from _staff(session)
         yield from _components(session, library, settings.playbooks_dir)
-
-
-def _installation(session: Session) -> Iterator[Finding]:
-    if installation.is_held(session):
-        yield Finding(
-            Level.PROBLEM,
-            "This database was restored or copied; nothing is sent.",
-            "A lead confirms on the console's board that this installation writes to customers.",
-        )
 
 
 def _clock(database: Database, now: datetime) -> Iterator[Finding]:
@@ -236,12 +226,8 @@ def _workers(session: Session, now: datetime, *, sqlite: bool) -> Iterator[Findi
     ).all()
     start = "Start one: incident-center worker (or: incident-center serve --with-worker)"
     if not lately:
-        waiting = session.scalar(
-            select(func.count()).select_from(Promise).where(Promise.state == PromiseState.OPEN)
-        )
-        if waiting:
-            what = f"No worker is running, and {waiting} open promise(s) wait for one."
-            yield Finding(Level.PROBLEM, what, start)
+        if waiting := waits_for_a_worker(session, now=now):
+            yield Finding(Level.PROBLEM, f"No worker is running, and there wait for one: {waiting}.", start)
         else:
             yield Finding(Level.WARNING, "No worker has been seen in the last minute.", start)
         return

@@ -13,10 +13,12 @@ from incident_center import schema
 from incident_center.center import Center
 from incident_center.config import Settings
 from incident_center.db import Database
+from incident_center.delivery.singles import queue_message
 from incident_center.doctor import Finding, Level, examine
 from incident_center.models import Promise, Role, Staff, Update, WorkerBeat
-from incident_center.states import Phase, PromiseState, UpdateKind
+from incident_center.states import Channel, MessageKind, Phase, PromiseState, UpdateKind
 from tests.builders import LEAD, a_component, an_incident
+from tests.storms.children import publish_the_end
 
 PLAYBOOKS = ("payout-gateway-down.yaml", "holding.yaml", "correction.yaml")
 COMPONENTS = ("sepa-instant", "sepa", "cards", "wallet", "ach", "payout-api")
@@ -49,6 +51,7 @@ def installed(center: Center, right_now: datetime, tmp_path: Path) -> Settings:
         session.add_all([lead, Staff(**person, roles=[lead])])
     _beat(center.database, right_now - timedelta(seconds=4))
     _stamp(center.database, schema.latest(center.settings.migrations_dir) or "")
+    _set_for_the_database(center.database, "synchronous_commit", "on")
     mailbox = ("demo-mailbox://",)
     return replace(
         center.settings,
@@ -62,7 +65,8 @@ def installed(center: Center, right_now: datetime, tmp_path: Path) -> Settings:
 
 def test_a_good_installation_has_nothing_to_do(installed: Settings, right_now: datetime) -> None:
     findings = examine(installed, now=right_now)
-    assert [finding for finding in findings if finding.level != Level.OK] == []
+    odd = [finding for finding in findings if finding.level != Level.OK]
+    assert [one for one in odd if "fsync = off" not in one.what] == []  # the tests' server has it
     assert any(finding.what.startswith("A worker on box-1 gave a sign 4 seconds ago") for finding in findings)
 
 
@@ -130,6 +134,39 @@ def test_a_silent_worker_with_promises_to_keep_is_a_problem(
     _an_open_promise(center.database, right_now)
     found = _only(examine(installed, now=right_now), "1 open promise")
     assert found.level == Level.PROBLEM
+
+
+def test_a_silent_worker_with_somebody_to_write_to_is_a_problem(
+    installed: Settings, center: Center, right_now: datetime
+) -> None:
+    _beat(center.database, right_now - timedelta(hours=1))
+    with center.database.transaction() as session:
+        publish_the_end(session, center.house)
+        queue_message(
+            session,
+            kind=MessageKind.WELCOME,
+            channel=Channel.EMAIL,
+            address="anna@example.com",
+            language="en",
+            subject="Welcome",
+            text="All is well.",
+            now=right_now,
+            lifetime=timedelta(hours=1),
+        )
+    found = _only(examine(installed, now=right_now), "No worker")
+    assert found.level == Level.PROBLEM
+    assert "1 update(s) on the way to customers, 1 single message(s)." in found.what
+
+
+def test_a_database_that_may_forget_commits_is_a_problem(installed: Settings, center: Center) -> None:
+    _set_for_the_database(center.database, "synchronous_commit", "off")
+    findings = examine(installed)
+    if center.database.is_sqlite:
+        assert not any("durable" in finding.what for finding in findings)
+        return
+    found = _only(findings, "synchronous_commit = off")
+    assert (found.level, "ALTER DATABASE" in found.what_to_do) == (Level.PROBLEM, True)
+    assert _only(findings, "fsync = off").level == Level.PROBLEM, "the tests' server has it off"
 
 
 def test_workers_of_two_machines_on_sqlite_are_a_problem(
@@ -207,6 +244,12 @@ def _only(findings: list[Finding], said: str) -> Finding:
 def _beat(database: Database, at: datetime, *, owner: str = "a", host: str = "box-1") -> None:
     with database.transaction() as session:
         session.merge(WorkerBeat(owner=owner, host=host, started_at=at, beat_at=at, note=""))
+
+
+def _set_for_the_database(database: Database, name: str, value: str) -> None:
+    if not database.is_sqlite:
+        with database.transaction() as session:
+            session.execute(text(f'ALTER DATABASE "{database.url.database}" SET {name} = {value}'))
 
 
 def _stamp(database: Database, revision: str) -> None:
