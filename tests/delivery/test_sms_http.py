@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from base64 import b64decode
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -250,6 +251,7 @@ VONAGE_ANSWERS = [
     (vonage("0", "0"), "accepted", "200", False),
     (vonage("0", "1"), "unknown", "200 1", False),
     (vonage("1"), "retry", "200 1", True),
+    (vonage("3"), "failed", "200 3", False),
     (vonage("4"), "retry", "200 4", True),
     (vonage("5"), "retry", "200 5", True),
     (vonage("6"), "failed", "200 6", False),
@@ -354,6 +356,19 @@ def test_an_answer_that_does_not_come_is_unknown(
     https.decide = lambda _: None
     assert one(twilio).state == "accepted"  # the late answer cannot be taken for this one's: a new connection
     assert https.connections == 2
+
+
+def test_answers_that_do_not_come_are_waited_for_together(
+    https: HttpGateway, twilio: HttpSmsCourier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lease lasts for one wait, not for four; and an answer that has come meanwhile is read all the same."""
+    monkeypatch.setattr(http_line, "READ_TIMEOUT", 0.5)
+    four = letters(4)
+    https.decide = lambda sms: None if sms.to == four[-1].to else HANG
+    started = time.monotonic()
+    outcomes = twilio.send(four, lambda: True)
+    assert time.monotonic() - started < 1.0
+    assert [outcome and outcome.state for outcome in outcomes] == ["unknown"] * 3 + ["accepted"]
 
 
 def test_a_kept_connection_that_the_provider_has_closed_is_opened_again(

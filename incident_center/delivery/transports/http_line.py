@@ -20,6 +20,7 @@ CONNECT_TIMEOUT, READ_TIMEOUT = 5.0, 20.0
 # Node.js closes idle connections after 5 s, others later. A request that crosses that close is unknown, a new
 # connection costs a handshake: so the kept one is given up first.
 IDLE_LIMIT = 4.0
+_A_LOOK = 0.01  # for an answer that is there already
 _BODY_LIMIT = 64 * 1024  # a provider's answer has some hundred bytes
 
 TlsContext = Callable[[], ssl.SSLContext]
@@ -102,11 +103,13 @@ class HttpLine:
                 raise
             self._send(data)
 
-    def read(self) -> HttpAnswer:
-        """Waits for the answer to the last request. Raises Unanswered when not even its status came."""
+    def read(self, until: float) -> HttpAnswer:
+        """Waits for the answer to the last request; what has come by `until` (monotonic) is read also later. Raises
+        Unanswered when not even its status came."""
         sock = self._sock
         if sock is None:
             raise Unanswered("lost", "the connection was closed before the provider answered")
+        sock.settimeout(max(until - time.monotonic(), _A_LOOK))
         response = HTTPResponse(sock, method="POST")
         try:
             response.begin()
@@ -196,6 +199,11 @@ class HttpLine:
         except OSError:
             return False
         return False  # its end, or an answer to nothing (such as 408): whatever follows would not be ours
+
+
+def answers_until() -> float:
+    """When requests that have just left are waited for no longer."""
+    return time.monotonic() + READ_TIMEOUT
 
 
 def _body(response: HTTPResponse) -> tuple[bytes, bool]:

@@ -19,6 +19,7 @@ from incident_center.delivery.transports.http_line import (
     TlsContext,
     Unanswered,
     Unsent,
+    answers_until,
 )
 from incident_center.delivery.transports.plugins import BatchPlugin
 from incident_center.delivery.transports.posted import Posted
@@ -168,9 +169,10 @@ class HttpSmsPlugin(BatchPlugin):
 
     def _read(self, flight: _Flight) -> None:
         flying, flight.flying = flight.flying, []
+        until = answers_until()
         for place, line in flying:
             try:
-                outcome = self._api.outcome(line.read())
+                outcome = self._api.outcome(line.read(until))
             except Unanswered as error:
                 outcome = unanswered(error)
             flight.posted.settle(place, outcome)

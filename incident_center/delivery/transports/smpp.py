@@ -1,8 +1,8 @@
 """smpp:// and smpps://, ours: reads the SMSC's answer to each message, which Apprise's own plugin never does.
 
 A message of several segments is one recipient with one outcome. Its next segment goes out only when the one before
-was accepted: a refusal of the first leaves nothing behind, a refusal of a later one leaves an unknown. The last one names
-the message and is the only one that the SMSC reports on: nobody has to remember which segments belong together.
+was accepted: a refusal of the first leaves nothing behind, a refusal of a later one leaves an unknown. The last one
+names the message and is the only one that the SMSC reports on: nobody has to remember which segments belong together.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ _REFERENCE_MAX = 100  # Vonage's limit for client-ref
 
 # developer.vonage.com/en/api-errors/sms: about this recipient or this text.
 _GIVEN_UP = {
+    "3": "Vonage: a value of this message is invalid, most often the number",
     "6": "Vonage: this number has no route",
     "7": "Vonage: this number is barred",
     "12": "Vonage: the text is too long",
