@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+import structlog
 from sqlalchemy.orm import Session
 
 from incident_center.db import Database
@@ -29,6 +30,7 @@ from incident_center.states import Channel
 
 # How long bulk may go on before single messages and retries get their turn again.
 BULK_SECONDS = 1.0
+_log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class _Flight:
     batch: chunks.ChunkBatch
     lease: Lease
     wave: Wave
+    results: list[Result] | None = None  # once it has landed
 
 
 class Bulk:
@@ -97,30 +100,40 @@ class Bulk:
         """
         writing: Future[list[chunks.ChunkBatch]] | None = None
         while flights or writing is not None:
-            landed = flights.popleft() if flights else None
+            landed = flights[0] if flights else None
             try:
-                results = self._dispatch.finish(landed.wave) if landed is not None else []
+                results = self._land(landed) if landed is not None else []
             finally:
                 following = writing.result() if writing is not None else []
             writing = None
             flights.extend(self._take_off(wave) for wave in following)
             if landed is None:
                 continue
+            flights.popleft()  # only now: had the wave before it not been written, this one would have to be
             tell(results)
             if self._database.is_sqlite:
                 flights.extend(self._take_off(wave) for wave in self._settle(landed, results, end=end))
             else:
                 writing = self._writer.submit(self._settle, landed, results, end=end)
 
+    def _land(self, flight: _Flight) -> list[Result]:
+        if flight.results is None:
+            flight.results = self._dispatch.finish(flight.wave)
+        return flight.results
+
     def close(self) -> None:
         self._writer.shutdown()
 
     def _come_down(self, flights: deque[_Flight]) -> None:
-        """Something broke: what has not reached the wire stays off it, and no courier keeps it for later."""
+        """Something broke: what has not reached the wire stays off it; what has is written down, and nobody is
+        marked."""
         for lease in self._leases.values():
             lease.give_up()
         for flight in flights:
-            self._dispatch.finish(flight.wave)
+            try:
+                self._settle(flight, self._land(flight), end=0.0)
+            except Exception:  # noqa: BLE001 (whatever it is, the others are written down)
+                _log.exception("wave_not_settled", people=len(flight.batch.people))
 
     def _claim(self, channel: Channel) -> tuple[chunks.ChunkBatch | None, bool]:
         with self._database.transaction() as session:
@@ -184,8 +197,12 @@ class Bulk:
         now = self._clock()
         batch = flight.batch
         well = bool(self._dispatch.ready(batch.channel, now)) and all(result.was_tried for result in results)
-        go_on = well and flight.lease.is_ours() and time.monotonic() < end
-        following = surely(lambda: self._write(batch, results, go_on=go_on), flight.lease)
+
+        def write() -> list[chunks.ChunkBatch]:
+            go_on = well and flight.lease.is_ours() and time.monotonic() < end
+            return self._write(batch, results, go_on=go_on)
+
+        following = surely(write, flight.lease)
         if batch.lease.lost:
             flight.lease.give_up()
         else:

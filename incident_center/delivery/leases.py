@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import TypeVar
 
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+import structlog
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from incident_center.db import Database
@@ -20,6 +21,7 @@ RENEW_EVERY = LEASE.total_seconds() / 3
 _AWAY_SECONDS = 0.5
 Value = TypeVar("Value")
 Renew = Callable[[Session, datetime], bool]
+_log = structlog.get_logger()
 
 
 class Lease:
@@ -41,9 +43,10 @@ class Lease:
         worker is told to end."""
         return not self._lost and not self._halted.is_set() and self._clock() < self._until
 
-    def stands(self) -> bool:
-        """Whether it has not run out: outcomes may be written, even when nothing more may be sent."""
-        return not self._lost and self._clock() < self._until
+    def may_wait(self) -> bool:
+        """Whether outcomes that cannot be written now may wait: until the worker is told to end, and then for as
+        long as the lease stands."""
+        return not self._halted.is_set() or (not self._lost and self._clock() < self._until)
 
     def give_up(self) -> None:
         """What is still on its way to the wire does not go there."""
@@ -71,16 +74,18 @@ class Lease:
 def surely(
     write: Callable[[], Value], lease: Lease, *, sleep: Callable[[float], object] = time.sleep
 ) -> Value:
-    """Writes outcomes, again and again while the database is away and the lease stands.
+    """Writes outcomes, again and again while the database is away.
 
-    They are known here and nowhere else: given up, these people would be unknown and written to twice. A commit
-    whose answer was lost is no harm: the write finds its own rows and leaves them.
+    They are known here and nowhere else: given up, these people would be unknown and written to twice. Late is
+    no harm: where nobody has taken them over it is as good as in time, and otherwise it still saves second copies.
+    Nor is a commit whose answer was lost: the write finds its own rows and leaves them. What the database refuses
+    it would refuse for ever, so that is raised.
     """
     while True:
         try:
             return write()
-        except DBAPIError:
-            if not lease.stands():
+        except (OperationalError, InterfaceError):
+            if not lease.may_wait():
                 raise
             sleep(_AWAY_SECONDS)
 
@@ -140,5 +145,11 @@ class LeaseKeeper:
                 # Renewed from its second sighting on: a wave of milliseconds never costs a write.
                 for lease in self._held:
                     if any(lease is one for one in seen):
-                        lease.prolong(self._database)
+                        self._prolong(lease)
                 seen = list(self._held)
+
+    def _prolong(self, lease: Lease) -> None:
+        try:
+            lease.prolong(self._database)
+        except Exception:  # noqa: BLE001 (whatever it is, the other leases are kept)
+            _log.exception("lease_not_prolonged")

@@ -59,7 +59,12 @@ class Outcome:
 
 
 def scrub(words: str) -> str:
-    """A provider's words without addresses, numbers and tokens, short enough for the ledger."""
+    """A provider's words without addresses, numbers and tokens, short enough for the ledger.
+
+    Nothing is left in them that a database refuses: PostgreSQL takes no NUL, and no database half a character.
+    """
+    if not words.isprintable():
+        words = "".join(one for one in words if one.isprintable() or one.isspace())
     line = " ".join(words.split())
     line = _ADDRESS.sub("<address>", line)
     line = _ENDINGS.sub("<id>", line)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 
 from sqlalchemy import CursorResult, Executable, Select, insert
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
 from incident_center.db import Base
@@ -93,7 +93,8 @@ def _copy(session: Session, table: str, columns: Sequence[str], rows: Sequence[t
     except driver.IntegrityError as error:
         raise AlreadyThere from error
     except driver.Error as error:  # the others come to SQLAlchemy's callers as its own
-        raise OperationalError("COPY", None, error) from error
+        away = isinstance(error, driver.OperationalError | driver.InterfaceError)
+        raise (OperationalError if away else DBAPIError)("COPY", None, error) from error
 
 
 def plain_time(session: Session, at: datetime) -> str:

@@ -4,6 +4,7 @@ the rest."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -11,7 +12,7 @@ from sqlalchemy import select, update
 
 from incident_center.delivery import pace
 from incident_center.delivery.outcome import Outcome
-from incident_center.models import Incident, Provider, Subscriber
+from incident_center.models import Delivery, Incident, Provider, Subscriber
 from incident_center.states import Channel, DeliveryState, ProviderState, SubscriberState
 from tests.builders import a_subscriber, an_incident
 from tests.delivery.servers import DROP, Mailhost, SmsGateway, mailhost
@@ -84,11 +85,13 @@ def test_a_reader_who_has_left_does_not_use_up_the_probe(post: Post, smtp: Mailh
 def test_a_provider_that_refuses_one_reader_for_their_own_sake_is_well(
     post: Post, smtp: Mailhost, clock: Clock, answer: str
 ) -> None:
-    readers(post, 30)
-    post.engine.expand_once()
-    post.engine._register()
-    rests(post, seconds=0)
-    smtp.replies = lambda step, reader: answer if step == "rcpt" and reader.startswith("reader0@") else None
+    smtp.replies = greylisted
+    readers(post, 1, name="first")
+    post.work()
+    readers(post, 29)
+    smtp.replies = lambda step, reader: answer if step == "rcpt" and reader.startswith("first") else None
+    rests(post, seconds=15)
+    clock.move(minutes=1)
     post.work()
     assert len(smtp.mails) == 29
     assert provider(post).state is ProviderState.WELL
@@ -97,13 +100,15 @@ def test_a_provider_that_refuses_one_reader_for_their_own_sake_is_well(
 def test_a_letter_that_cannot_be_composed_does_not_use_up_the_probe(
     post: Post, smtp: Mailhost, clock: Clock
 ) -> None:
-    readers(post, 20)
+    smtp.replies = greylisted
+    readers(post, 1, name="first")
+    post.work()
     with post.database.transaction() as session:
-        first = session.scalars(select(Subscriber).order_by(Subscriber.id)).first()
-        first.email = "bad address@exa mple.com"
-    post.engine.expand_once()
-    post.engine._register()
-    rests(post, seconds=0)
+        session.execute(update(Subscriber).values(email="bad address@exa mple.com"))
+    readers(post, 19)
+    smtp.replies = lambda *_: None
+    rests(post, seconds=15)
+    clock.move(minutes=1)
     post.work()
     assert len(smtp.mails) == 19
 
@@ -150,9 +155,9 @@ def test_news_of_a_transaction_that_was_rolled_back_are_told_again(post: Post, c
     health = post.engine._health
     refused = Outcome(state="retry", code="connect", detail="refused", provider_wide=True)
     health.note(FIRST, [refused], clock())
-    with post.database.transaction() as session:
+    with suppress(RuntimeError), post.database.transaction() as session:
         health.tell(session)
-        session.rollback()
+        raise RuntimeError
     assert provider(post).state is ProviderState.WELL
     for _ in range(2):
         with post.database.transaction() as session:
@@ -167,19 +172,20 @@ def test_news_of_a_transaction_that_was_rolled_back_are_told_again(post: Post, c
 def test_a_rate_is_spent_on_letters_and_on_nothing_else(
     open_post: Callable[..., Post], smtp: Mailhost, clock: Clock
 ) -> None:
+    """Each second one retry is due, for which as many letters are reserved as for a whole batch."""
     post = open_post(email=f"{smtp.url}&rate=10")
     smtp.replies = greylisted
-    readers(post, 20, name="full")
-    for _ in range(5):
-        post.work()
-        clock.move(seconds=1)
+    readers(post, 5, name="full")
+    post.work()
     smtp.replies = lambda *_: None
-    readers(post, 400)
     clock.move(minutes=1)
-    before = len(smtp.mails)
-    for second in range(1, 11):
+    readers(post, 100)
+    with post.database.transaction() as session:
+        for place, row in enumerate(session.scalars(select(Delivery))):
+            row.not_before = clock() + timedelta(seconds=place)
+    for second in range(1, 8):
         post.work()
-        assert len(smtp.mails) - before == 10 * second
+        assert len(smtp.mails) == 10 * second
         clock.move(seconds=1)
 
 

@@ -109,7 +109,7 @@ def _refusal(part: dict[str, Any]) -> Outcome:
 
 
 def _code(part: dict[str, Any]) -> str:
-    return f"200 {str(part.get('status'))[:16]}"
+    return f"200 {scrub(str(part.get('status')))[:16]}"
 
 
 def _id(part: dict[str, Any]) -> str | None:

@@ -1,0 +1,158 @@
+"""What a provider has answered is known to one worker only: it is kept until the database takes it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy.exc import DataError, OperationalError
+from sqlalchemy.orm import Session
+
+from incident_center.db import Database
+from incident_center.delivery import chunks, leases, rows
+from incident_center.delivery.leases import Lease, LeaseKeeper, surely
+from incident_center.delivery.questions import ledger_check
+from incident_center.states import Channel, DeliveryState
+from tests.builders import a_subscriber
+from tests.delivery.servers import Mailhost, SmsGateway
+from tests.delivery.stories import Clock, Post, publish
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "_AWAY_SECONDS", 0.01)
+
+
+def readers(post: Post, number: int) -> int:
+    with post.database.transaction() as session:
+        for place in range(number):
+            a_subscriber(session, email=f"reader{place}@example.com")
+        update_id = publish(session, post.house, now=post.clock()).id
+    assert post.engine.expand_once()
+    return update_id
+
+
+class Away:
+    """Stands in for a settlement: each call fails and lets time pass, until the database is back."""
+
+    def __init__(self, real: Callable[..., Any], clock: Clock, *, calls: int, seconds: float) -> None:
+        self.real, self.clock, self.left, self.seconds = real, clock, calls, seconds
+
+    def __call__(self, session: Session, **given: Any) -> Any:
+        if self.left:
+            self.left -= 1
+            self.clock.move(seconds=self.seconds)
+            raise OperationalError("COMMIT", None, Exception("server closed the connection unexpectedly"))
+        return self.real(session, **given)
+
+
+def test_nobody_is_written_to_twice_when_the_database_is_away_for_longer_than_a_lease(
+    post: Post, smtp: Mailhost, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    update_id = readers(post, 120)
+    monkeypatch.setattr(chunks, "settle", Away(chunks.settle, clock, calls=4, seconds=30))
+    for _ in range(4):
+        post.work()
+        clock.move(seconds=61)
+    assert len(smtp.mails) == len(set(smtp.recipients())) == 120
+    assert {row.state for row in post.rows()} == {DeliveryState.ACCEPTED}
+    with post.database.reading() as session:
+        assert ledger_check(session, update_id) == []
+
+
+def test_a_row_outlives_it_too(
+    post: Post, smtp: Mailhost, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    smtp.replies = lambda step, _: "450 4.2.0 later" if step == "rcpt" else None
+    readers(post, 3)
+    post.work()
+    smtp.replies = lambda *_: None
+    clock.move(minutes=1)
+    monkeypatch.setattr(rows, "settle", Away(rows.settle, clock, calls=3, seconds=30))
+    post.work()
+    assert (len(smtp.mails), {row.state for row in post.rows()}) == (3, {DeliveryState.ACCEPTED})
+
+
+def test_what_has_landed_is_written_when_the_wave_before_it_could_not_be(
+    post: Post, smtp: Mailhost, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readers(post, 50)
+    real, broken = chunks.settle, [True]
+
+    def settle(session: Session, **given: Any) -> Any:
+        if broken:
+            broken.clear()
+            raise DataError("INSERT", None, Exception("a value that it does not take"))
+        return real(session, **given)
+
+    monkeypatch.setattr(chunks, "settle", settle)
+    with pytest.raises(DataError):
+        post.engine.deliver_once(Channel.EMAIL)
+    assert len(smtp.mails) > 25  # some of the second wave were on the wire
+    assert [row.state for row in post.rows()] == [DeliveryState.ACCEPTED] * (len(smtp.mails) - 25)
+
+
+def test_who_is_told_to_end_waits_for_the_database_as_long_as_the_lease_stands(clock: Clock) -> None:
+    halted = threading.Event()
+    lease = Lease(lambda *_: True, clock() + timedelta(seconds=60), clock, halted)
+    tries = []
+
+    def write() -> None:
+        tries.append(clock())
+        if len(tries) == 5:
+            halted.set()
+        raise OperationalError("COMMIT", None, Exception("gone"))
+
+    with pytest.raises(OperationalError):
+        surely(write, lease, sleep=lambda _: clock.move(seconds=30))
+    assert len(tries) == 5
+
+
+@pytest.mark.parametrize("words", ["550 5.1.1 no \0 such user", "552 5.2.2 full\x01 \x7f"])
+def test_words_that_no_database_takes_stop_nobody(
+    post: Post, smtp: Mailhost, clock: Clock, words: str
+) -> None:
+    smtp.replies = lambda step, reader: words if step == "rcpt" and reader.startswith("reader1@") else None
+    readers(post, 5)
+    post.work()
+    states = [row.state for row in post.rows()]
+    assert (states.count(DeliveryState.FAILED), states.count(DeliveryState.ACCEPTED)) == (1, 4)
+
+
+def test_half_a_character_in_an_answer_stops_nobody(
+    open_post: Callable[..., Post], gateway: SmsGateway, clock: Clock
+) -> None:
+    post = open_post(sms=f"vonage://key:secret@ExamplePay?api=http://127.0.0.1:{gateway.port}")
+    gateway.answer = lambda _: (
+        200,
+        r'{"messages": [{"status": "5\ud800\u0000", "error-text": "bad \ud800 thing"}]}',
+    )
+    with post.database.transaction() as session:
+        a_subscriber(session, phone="+4915112340000")
+        publish(session, post.house, now=clock())
+    post.work()
+    assert post.row().state in {DeliveryState.UNKNOWN, DeliveryState.RETRY}
+
+
+def test_one_lease_that_cannot_be_kept_does_not_end_the_others(
+    database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "RENEW_EVERY", 0.02)
+    keeper = LeaseKeeper(database, clock)
+    kept = threading.Event()
+
+    def odd(*_: object) -> bool:
+        raise RuntimeError("odd")
+
+    def renew(*_: object) -> bool:
+        kept.set()
+        return True
+
+    with keeper.hold(odd, since=clock()), keeper.hold(renew, since=clock()):
+        assert kept.wait(5)
+        kept.clear()
+        assert kept.wait(5)
+    keeper.stop()
