@@ -211,6 +211,7 @@ class Smsc:
     """A message centre. `decide` is asked for each submit_sm: a status, DROP, HANG, "no-id", or None for yes."""
 
     decide: SmppDecide = lambda _: None
+    name: Callable[[int], str] = "id-{}".format
     bind_status: int = 0
     submits: list[Submitted] = field(default_factory=list)
     heard: list[tuple[str, int]] = field(default_factory=list)  # every command, with its status
@@ -261,7 +262,7 @@ class Smsc:
         if answer == DROP:
             return False
         if answer != HANG:
-            identity = "" if answer == "no-id" else f"id-{len(self.submits)}"
+            identity = "" if answer == "no-id" else self.name(len(self.submits))
             status = answer if isinstance(answer, int) else 0
             self._say(sock, "submit_sm_resp", said, status, message_id=identity)
         return True

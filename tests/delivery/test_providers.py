@@ -106,6 +106,7 @@ def test_an_option_that_only_the_library_would_see_is_refused_too(settings: Sett
         ("sms", "smpp://user:s3cr3t@/15555550100", "names no host"),
         ("sms", "smpp://user:s3cr3t@127.0.0.1:port/15555550100", "port"),
         ("sms", "smpp://user@127.0.0.1/15555550100", "a user and a secret"),
+        ("sms", "smpp://user:s3cr3t@127.0.0.1/15555550100?ids=octal", "odd ids"),
         ("sms", "twilio://AC12345678:s3cr3t@15555550100/15555550199", "already names a recipient"),
         ("sms", "twilio://12345678:s3cr3t@15555550100", "Account SID"),
         ("sms", "twilio://AC12345678:s3cr3t@", "needs a sender"),

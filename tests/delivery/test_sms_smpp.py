@@ -41,8 +41,8 @@ def centre() -> Iterator[Smsc]:
 def open_courier() -> Iterator[Callable[..., SmppCourier]]:
     with ExitStack() as stack:
 
-        def opener(centre: Smsc, **options: Any) -> SmppCourier:
-            server = replace(smpp_server(centre.url), answer_timeout=1.0)
+        def opener(centre: Smsc, *, url: str = "", **options: Any) -> SmppCourier:
+            server = replace(smpp_server(url or centre.url), answer_timeout=1.0)
             courier = SmppCourier("sms 1 smpp", server, clock=lambda: NOW, **options)
             stack.callback(courier.close)
             return courier
@@ -314,6 +314,24 @@ def test_a_receipt_that_says_nothing_is_answered_and_dropped(
     one(courier)
     assert collected(courier, centre, pdu) == []
     courier.texts(pytest.fail)  # type: ignore[arg-type] # whatever it is, there must be none
+
+
+@pytest.mark.parametrize(
+    ("words", "tlvs"),
+    [
+        (RECEIPT.replace("id-1", "0000000255").format("DELIVRD", "0"), b""),
+        (RECEIPT.replace("id-1", "255").format("DELIVRD", "0"), tlv(0x1E, b"FF\0")),
+        ("", tlv(0x1E, b"00ff\0") + tlv(0x0427, b"\2")),
+    ],
+)
+def test_a_number_in_two_ways_of_counting_is_one(
+    centre: Smsc, open_courier: Callable[..., SmppCourier], words: str, tlvs: bytes
+) -> None:
+    centre.name = lambda _: "FF"
+    courier = open_courier(centre, url=f"{centre.url}?ids=hex")
+    assert one(courier).provider_ref == "255"
+    (found,) = collected(courier, centre, receipt(words, tlvs=tlvs))
+    assert (found.provider_ref, found.state) == ("255", "delivered")
 
 
 def test_receipts_between_answers_do_not_disturb_them(centre: Smsc, courier: SmppCourier) -> None:

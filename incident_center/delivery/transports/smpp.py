@@ -88,7 +88,7 @@ class SmppPlugin(BatchPlugin):
         self._aborted = False
         self._allowed = not shared
         self._bound_at = float("-inf")
-        self.inbox = SmppInbox(clock)
+        self.inbox = SmppInbox(clock, hex_ids=server.hex_ids)
 
     @cached_property
     def _context(self) -> ssl.SSLContext:
@@ -248,7 +248,7 @@ class SmppPlugin(BatchPlugin):
         if not message.complete:
             window.going_on.append(message)
             return
-        reference = identity[:200]
+        reference = (pdu.from_hex(identity) if self._server.hex_ids else identity)[:200]
         window.posted.settle(
             message.place, Outcome(state="accepted", code="SMPP 0x00", provider_ref=reference)
         )

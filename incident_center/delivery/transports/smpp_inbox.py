@@ -55,8 +55,8 @@ class SmppReceipt:
 class SmppInbox:
     """Receipts and texts until the engine has written them down. Once `closed`, the SMSC keeps what it has."""
 
-    def __init__(self, clock: Callable[[], datetime]) -> None:
-        self._clock = clock
+    def __init__(self, clock: Callable[[], datetime], *, hex_ids: bool) -> None:
+        self._clock, self._hex_ids = clock, hex_ids
         self.receipts: deque[SmppReceipt] = deque()
         self.texts: deque[Text] = deque()
         self.closed = False
@@ -71,7 +71,7 @@ class SmppInbox:
             return pdu.REJECTED
         kind = brought.esm_class & _KIND
         if kind == _RECEIPT:
-            receipt = _receipt(brought, self._clock())
+            receipt = _receipt(brought, self._clock(), hex_ids=self._hex_ids)
             if receipt is not None:
                 self.receipts.append(receipt)
         elif kind == _TEXT:
@@ -79,11 +79,11 @@ class SmppInbox:
         return pdu.OK
 
 
-def _receipt(brought: pdu.Delivered, at: datetime) -> SmppReceipt | None:
+def _receipt(brought: pdu.Delivered, at: datetime, *, hex_ids: bool) -> SmppReceipt | None:
     """None for a receipt that names no message, or says only that it is on its way."""
     words = brought.octets.decode("latin-1")
     named = brought.extra.get(pdu.RECEIPTED_MESSAGE_ID, b"").partition(b"\0")[0].decode("latin-1")
-    reference = named or _found(_ID, words)
+    reference = _decimal(_found(_ID, words), named) if hex_ids else named or _found(_ID, words)
     number = brought.extra.get(pdu.MESSAGE_STATE, b"")
     stated = _NAMES.get(number[0], "") if number else _found(_STATE, words).upper()
     state = _STATES.get(stated)
@@ -91,6 +91,11 @@ def _receipt(brought: pdu.Delivered, at: datetime) -> SmppReceipt | None:
         return None
     code = f"{stated} {_found(_ERROR, words)}".strip()[:24]
     return SmppReceipt(reference[:200], state, code, at)
+
+
+def _decimal(said: str, named: str) -> str:
+    """The words count in decimal, with zeros in front; the parameter repeats the answer's hexadecimal."""
+    return said.lstrip("0") if said.isdecimal() else pdu.from_hex(said or named)
 
 
 def _found(pattern: re.Pattern[str], words: str) -> str:

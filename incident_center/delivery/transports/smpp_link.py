@@ -29,6 +29,7 @@ class SmppServer:
     password: str = field(repr=False)
     sender: str
     system_type: str = ""
+    hex_ids: bool = False  # it answers a message's number in hexadecimal, and reports on it in decimal
     tls: bool = False
     connect_timeout: float = CONNECT_TIMEOUT
     answer_timeout: float = READ_TIMEOUT

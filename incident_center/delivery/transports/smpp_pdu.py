@@ -126,6 +126,14 @@ def message_id(body: bytes) -> str:
     return body.partition(b"\0")[0].decode("latin-1").strip()
 
 
+def from_hex(number: str) -> str:
+    """A message's number in decimal; what is no number stays as it is."""
+    try:
+        return str(int(number[:64], 16))
+    except ValueError:
+        return number
+
+
 class _Reader:
     def __init__(self, body: bytes) -> None:
         self._body, self._at = body, 0

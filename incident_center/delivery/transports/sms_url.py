@@ -80,9 +80,9 @@ def vonage_api(
 
 
 def smpp_server(url: str) -> SmppServer:
-    """Reads smpp(s)://USER:PASSWORD@HOST:PORT/FROM?system_type=… Raises UnusablePlugin."""
+    """Reads smpp(s)://USER:PASSWORD@HOST:PORT/FROM?system_type=…&ids=hex Raises UnusablePlugin."""
     parts = _parts(url)
-    options = _options(parts, {"from", "system_type"}, stub=False)
+    options = _options(parts, {"from", "system_type", "ids"}, stub=False)
     user, password, _ = _login(parts)
     try:
         host, port = parts.hostname, parts.port
@@ -100,6 +100,8 @@ def smpp_server(url: str) -> SmppServer:
         )
     if not system_type.isascii():
         raise UnusablePlugin("has an odd system_type")
+    if options.get("ids", "hex") != "hex":
+        raise UnusablePlugin("has odd ids; the only word for them is hex")
     secure = parts.scheme.lower() == "smpps"
     return SmppServer(
         host=host,
@@ -108,6 +110,7 @@ def smpp_server(url: str) -> SmppServer:
         password=password,
         sender=_sender(options.get("from") or unquote(first), plus=True),
         system_type=system_type,
+        hex_ids="ids" in options,
         tls=secure,
     )
 
