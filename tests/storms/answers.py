@@ -41,6 +41,7 @@ class Case:
     extensions: tuple[str, ...] = ()
     password: bool = False
     refused: bool = False  # nobody listens there
+    untrusted: bool = False  # TLS with a certificate that nobody vouches for
     dated: bool = False  # its Retry-After is a date, which the test writes
 
     @property
@@ -123,15 +124,18 @@ MAIL = (
         Drop(),
         rests=True,
     ),
-    _mail("connection lost after the final dot, not kept", "unknown", ONCE_MORE, Step.DOT, Drop()),
-    _mail("connection lost after the final dot, kept", "unknown", ONCE_MORE, Step.STORED, Drop()),
-    _mail("30 s of silence after the final dot, then 250", "accepted", NOTHING, Step.STORED, Hang(0.2)),
     _mail(
-        "silence after the final dot for longer than 10 minutes",
+        "connection lost after the final dot, not kept", "unknown", ONCE_MORE, Step.DOT, Drop(), rests=True
+    ),
+    _mail("connection lost after the final dot, kept", "unknown", ONCE_MORE, Step.STORED, Drop(), rests=True),
+    _mail("silence after the final dot, then 250", "accepted", NOTHING, Step.STORED, Hang(0.2)),
+    _mail(
+        "silence after the final dot for longer than `dot_timeout` (10 minutes)",
         "unknown",
         ONCE_MORE,
         Step.STORED,
         Hang(2.0),
+        rests=True,
         options=_SILENT,
     ),
     _mail(
@@ -153,12 +157,27 @@ MAIL = (
         rests=True,
         options="&tls=required",
     ),
+    _mail(
+        "TLS with a certificate that does not verify",
+        "retry",
+        BACKS_OFF,
+        Step.CONNECT,
+        None,
+        rests=True,
+        untrusted=True,
+    ),
 )
 
 HTTP = (
     _http("201 with an id", "accepted", NOTHING, None),
-    _http("200 without an id", "unknown", ONCE_MORE, Answer(200, "{}")),
-    _http("200 with a page instead of an answer", "unknown", ONCE_MORE, Answer(200, "<html>Welcome</html>")),
+    _http("200 without an id", "unknown", ONCE_MORE, Answer(200, "{}"), rests=True),
+    _http(
+        "200 with a page instead of an answer",
+        "unknown",
+        ONCE_MORE,
+        Answer(200, "<html>Welcome</html>"),
+        rests=True,
+    ),
     _http("302", "retry", BACKS_OFF, Answer(302, "", {"Location": "/elsewhere"}), rests=True),
     _http("400 21211: no valid number", "failed", NOTHING, Answer(400, '{"code": 21211}')),
     _http("400 without a known code", "retry", BACKS_OFF, Answer(400, "{}"), rests=True),
@@ -169,29 +188,44 @@ HTTP = (
     _busy("86400", waits(900), "Retry-After: a day"),
     _busy("", waits(120), "Retry-After: a date two minutes ahead", dated=True),
     _busy("soon", BACKS_OFF, "Retry-After: something unreadable"),
-    _http("500", "unknown", ONCE_MORE, Answer(500, "{}")),
+    _http("500", "unknown", ONCE_MORE, Answer(500, "{}"), rests=True),
     _http("501", "retry", BACKS_OFF, Answer(501, "{}"), rests=True),
-    _http("502", "unknown", ONCE_MORE, Answer(502, "bad gateway")),
+    _http("502", "unknown", ONCE_MORE, Answer(502, "bad gateway"), rests=True),
     _http("503, Retry-After: 20", "retry", waits(20), Answer(503, "{}", {"Retry-After": "20"}), rests=True),
-    _http("504", "unknown", ONCE_MORE, Answer(504, "time-out")),
+    _http("504", "unknown", ONCE_MORE, Answer(504, "time-out"), rests=True),
     _http("connection refused", "retry", BACKS_OFF, None, rests=True, refused=True),
     _http(
-        "connection lost while the request was written", "unknown", ONCE_MORE, Drop(), step=HttpStep.CONNECT
+        "TLS with a certificate that does not verify", "retry", BACKS_OFF, None, rests=True, untrusted=True
     ),
-    _http("connection lost after the request, not kept", "unknown", ONCE_MORE, Drop()),
-    _http("connection lost after the request, kept", "unknown", ONCE_MORE, Drop(), step=HttpStep.STORED),
+    _http(
+        "connection lost while the request was written",
+        "unknown",
+        ONCE_MORE,
+        Drop(),
+        rests=True,
+        step=HttpStep.CONNECT,
+    ),
+    _http("connection lost after the request, not kept", "unknown", ONCE_MORE, Drop(), rests=True),
+    _http(
+        "connection lost after the request, kept",
+        "unknown",
+        ONCE_MORE,
+        Drop(),
+        rests=True,
+        step=HttpStep.STORED,
+    ),
 )
 
 _INTRODUCTION = """\
 # What a provider's answer makes of a delivery
 
-After the first try, for each class of answer. This page is made from the table that the tests play with real
-servers (`python -m tests.storms.answers`); they fail when it is not so.
+After the first try, for each class of answer. This page is made from the table that the tests play with servers on
+this machine, long waits shortened (`python -m tests.storms.answers`); they fail when it is not so.
 
 - `accepted`: the provider has it. `retry` and `failed`: it certainly has not. `unknown`: it may have it; such a
   message is sent once more at most, by the same provider and with the same Message-ID, never by another one.
-- “Suppresses”: the address is written to no more. Only a mailbox that does not exist does that; whatever is the
-  provider's own doing (bad login, policy, overload) suppresses nobody.
+- “Suppresses”: the address is written to no more. Only a mailbox that does not exist does that, or a number that is
+  out of service (Vonage's 33); whatever is the provider's own doing (bad login, policy, overload) suppresses nobody.
 - “Rests”: six people got this answer. A provider that rests is left alone for 15 s, then longer; the next one of
   the channel takes over what has certainly not been accepted.
 """

@@ -7,6 +7,7 @@ whatever goes wrong.
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -151,8 +152,8 @@ def _twilio(body: bytes) -> tuple[str, str]:
 
 
 @contextmanager
-def sms_gateway(decide: Decide | None = None) -> Iterator[Gateway]:
+def sms_gateway(decide: Decide | None = None, *, tls: ssl.SSLContext | None = None) -> Iterator[Gateway]:
     host = Gateway(decide=decide)
-    with serving(lambda: _Talk(host)) as port:
+    with serving(lambda: _Talk(host), tls) as port:
         host.port = port
         yield host

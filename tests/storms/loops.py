@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -95,11 +96,11 @@ class Talk(asyncio.Protocol):
 
 
 @contextmanager
-def serving(talk: Callable[[], Talk]) -> Iterator[int]:
+def serving(talk: Callable[[], Talk], tls: ssl.SSLContext | None = None) -> Iterator[int]:
     """A server on a free port of this machine, in a thread; its port. `talk` makes what serves a connection."""
     loop = asyncio.new_event_loop()
     server: asyncio.Server = loop.run_until_complete(
-        loop.create_server(lambda: _registered(talk(), open_now), "127.0.0.1", 0, backlog=200)
+        loop.create_server(lambda: _registered(talk(), open_now), "127.0.0.1", 0, backlog=200, ssl=tls)
     )
     open_now: list[Talk] = []
     thread = threading.Thread(target=loop.run_forever, name="storm server", daemon=True)
@@ -123,7 +124,7 @@ def _registered(connection: Talk, known: list[Talk]) -> Talk:
 async def _close(server: asyncio.Server, known: list[Talk]) -> None:
     server.close()
     for connection in known:
-        if not connection.ended:
+        if not connection.ended and hasattr(connection, "transport"):  # TLS came about
             connection.ended = True
             connection.transport.abort()
     await asyncio.sleep(0.01)  # the loop closes aborted sockets in its next round

@@ -8,6 +8,7 @@ that it is never what a storm waits for.
 from __future__ import annotations
 
 import re
+import ssl
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -256,8 +257,11 @@ def of_update(message_id: str) -> tuple[int, int] | None:
 
 
 @contextmanager
-def mail_server(decide: Decide | None = None, *, keep_bodies: bool = False) -> Iterator[MailServer]:
+def mail_server(
+    decide: Decide | None = None, *, keep_bodies: bool = False, tls: ssl.SSLContext | None = None
+) -> Iterator[MailServer]:
+    """`tls` is spoken from the first byte on."""
     host = MailServer(decide=decide, bodies=[] if keep_bodies else None)
-    with serving(lambda: _Talk(host)) as port:
+    with serving(lambda: _Talk(host), tls) as port:
         host.port = port
         yield host

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import socket
+import ssl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from email.utils import format_datetime
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select
@@ -28,6 +31,7 @@ from tests.storms.answers import BACKS_OFF, HTTP, MAIL, NOTHING, ONCE_MORE, Case
 from tests.storms.gateway import Answer, Gateway, HttpStep, sms_gateway
 from tests.storms.loops import Drop, Hang, Reply, Run
 from tests.storms.smtpd import MailServer, Step, mail_server
+from tests.support.certificates import make_authority
 
 pytestmark = pytest.mark.one_database
 
@@ -47,6 +51,11 @@ def gateway() -> Iterator[Gateway]:
 
 
 @pytest.fixture
+def untrusted(tmp_path: Path) -> ssl.SSLContext:
+    return make_authority(tmp_path).server_context()
+
+
+@pytest.fixture
 def closed_port() -> Iterator[int]:
     """A port that is taken, so that nobody else listens there, and does not listen either."""
     with socket.socket() as taken:
@@ -60,7 +69,37 @@ def test_the_page_shows_what_is_played_here() -> None:
 
 @pytest.mark.parametrize("case", MAIL, ids=lambda case: case.says)
 def test_a_mail_server_s_answer(
-    case: Case, database: Database, house: House, smtp: MailServer, closed_port: int
+    case: Case,
+    database: Database,
+    house: House,
+    smtp: MailServer,
+    closed_port: int,
+    untrusted: ssl.SSLContext,
+) -> None:
+    if case.untrusted:
+        with mail_server(tls=untrusted) as smtps:
+            _play_mail(case, database, house, smtps, smtps.url.replace("smtp://", "smtps://"))
+        return
+    url = smtp.url.replace("smtp://", "smtp://user:secret@") if case.password else smtp.url
+    if case.refused:
+        url = url.replace(f":{smtp.port}", f":{closed_port}")
+    _play_mail(case, database, house, smtp, url)
+
+
+@pytest.mark.storm
+def test_thirty_seconds_of_silence_after_the_final_dot_are_waited_for(
+    database: Database, house: House, smtp: MailServer
+) -> None:
+    """Such servers exist, and a time-out would make everybody's letter a doubtful one. One letter, time-outs as they
+    are."""
+    [usual] = [case for case in MAIL if case.act == Hang(0.2)]
+    began = time.monotonic()
+    _play_mail(replace(usual, act=Hang(30)), database, house, smtp, smtp.url, people=1)
+    assert time.monotonic() - began >= 30
+
+
+def _play_mail(
+    case: Case, database: Database, house: House, smtp: MailServer, url: str, people: int = PEOPLE
 ) -> None:
     usual = smtp.extensions
 
@@ -69,23 +108,34 @@ def test_a_mail_server_s_answer(
         return case.act if step is case.step else None
 
     smtp.extensions, smtp.decide = (*usual, *case.extensions), decide
-    url = smtp.url.replace("smtp://", "smtp://user:secret@") if case.password else smtp.url
-    if case.refused:
-        url = url.replace(f":{smtp.port}", f":{closed_port}")
     own = with_providers(house, email=url + case.options)
     try:
         with database.transaction() as session:
-            for number in range(PEOPLE):
+            for number in range(people):
                 a_subscriber(session, email=f"reader-{number}@example.com")
-        _play(case, database, own, build_providers(own.settings, now=lambda: NOW))
+        _play(case, database, own, build_providers(own.settings, now=lambda: NOW), people)
     finally:
         smtp.extensions, smtp.decide = usual, None
 
 
 @pytest.mark.parametrize("case", HTTP, ids=lambda case: case.says)
 def test_a_gateway_s_answer(
-    case: Case, database: Database, house: House, gateway: Gateway, closed_port: int
+    case: Case,
+    database: Database,
+    house: House,
+    gateway: Gateway,
+    closed_port: int,
+    untrusted: ssl.SSLContext,
 ) -> None:
+    if case.untrusted:
+        with sms_gateway(tls=untrusted) as other:
+            _play_text(case, database, house, other, HttpServer("127.0.0.1", other.port))
+        return
+    port = closed_port if case.refused else gateway.port
+    _play_text(case, database, house, gateway, HttpServer("127.0.0.1", port, tls=False))
+
+
+def _play_text(case: Case, database: Database, house: House, gateway: Gateway, server: HttpServer) -> None:
     act = case.act
     if case.dated:
         assert isinstance(act, Answer)
@@ -104,7 +154,7 @@ def test_a_gateway_s_answer(
         secret="secret",
         sender="+15005550006",
         clock=lambda: NOW,
-        server=HttpServer("127.0.0.1", closed_port if case.refused else gateway.port, tls=False),
+        server=server,
     )
     courier = HttpSmsCourier("sms 1 twilio", api)
     with database.transaction() as session:
@@ -115,7 +165,7 @@ def test_a_gateway_s_answer(
     assert gateway.followed == followed, "a redirect was followed"
 
 
-def _play(case: Case, database: Database, house: House, providers: Providers) -> None:
+def _play(case: Case, database: Database, house: House, providers: Providers, people: int = PEOPLE) -> None:
     """The first try, and what the ledger says of it."""
     with database.transaction() as session:
         publish(session, house)
@@ -127,12 +177,12 @@ def _play(case: Case, database: Database, house: House, providers: Providers) ->
         gone = session.scalars(select(Subscriber.state)).all().count(SubscriberState.SUPPRESSED)
         suppressed = len(session.scalars(select(Suppression.id)).all())
         provider = session.scalars(select(Provider)).one()
-    assert len(rows) >= 1, "nobody was tried"
+    assert len(rows) == people or (rows and case.rests), "somebody was not tried"
     for row in rows:
         assert (row.state.value, _next(row)) == (case.state, case.then), row.code
         assert row.attempts == 1
         assert not row.possibly_twice
-    assert gone == suppressed == (PEOPLE if case.suppresses else 0)
+    assert gone == suppressed == (people if case.suppresses else 0)
     assert (provider.state is ProviderState.RESTING) == case.rests
 
 
@@ -155,4 +205,7 @@ def _next(row: Delivery) -> str:
     if row.state.value == "unknown":
         assert wait == 60
         return ONCE_MORE
-    return BACKS_OFF if wait not in {1, 7, 20, 120, 900} else waits(wait)
+    if wait in {1, 7, 20, 120, 900}:
+        return waits(wait)
+    assert 15 <= wait <= 30
+    return BACKS_OFF
