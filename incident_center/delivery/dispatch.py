@@ -126,9 +126,8 @@ class Dispatch:
         tries: list[Try] = []
         if single.channel is None:
             return tries, "it has no channel"
-        for courier in self.ready(single.channel, self._clock()):
-            if single.resend and single.provider not in {courier.name, None}:
-                continue
+        ready = self.ready(single.channel, self._clock())
+        for courier in self._same(single.channel, single.provider) if single.resend else ready:
             try:
                 letter = self._mailer.single(single, raw=courier.wants_raw)
             except Exception as error:  # noqa: BLE001 (whatever it is, it must not stop the others)
@@ -146,13 +145,19 @@ class Dispatch:
         self._health.note(courier.name, [outcome], self._clock())
         return outcome
 
-    def tell_staff(self, single: Single) -> list[Try]:
-        """One outcome for each of the group's staff URLs that has not had it."""
-        return [
-            Try(staff.name, staff.tell(single.subject, single.text))
-            for staff in reached(self._providers.staff, single.headers.get("group", ""))
-            if staff.name not in single.told
-        ]
+    def tell_staff(self, single: Single, may_go: MayGo) -> list[Try]:
+        """One outcome for each of the group's staff URLs that has not had it; none when nobody was told now."""
+        group = reached(self._providers.staff, single.headers.get("group", ""))
+        left = [staff for staff in group if staff.name not in single.told]
+        tries: list[Try] = []
+        for staff in left:
+            if not may_go():
+                break
+            tries.append(Try(staff.name, staff.tell(single.subject, single.text)))
+        if not tries:
+            return []
+        later = Outcome(state="retry", code="ending", detail="the worker was told to end")
+        return tries + [Try(staff.name, later) for staff in left[len(tries) :]]
 
 
 def _poison(error: Exception) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import datetime
 from functools import partial
 
@@ -22,7 +22,7 @@ from incident_center.delivery.bulk import Bulk
 from incident_center.delivery.dispatch import Dispatch
 from incident_center.delivery.health import Health
 from incident_center.delivery.installation import Guard
-from incident_center.delivery.leases import LeaseKeeper, surely
+from incident_center.delivery.leases import Lease, LeaseKeeper, surely
 from incident_center.delivery.ledger import BATCH, Due, Result, renewal
 from incident_center.delivery.mailer import Mailer
 from incident_center.delivery.providers import Providers, build_providers
@@ -105,8 +105,15 @@ class Engine:
             leased, found = postbox.claim(session, owner=self._owner, now=now)
         if leased:
             self._register()
-        for single in leased:
-            self._send_single(single, since=now)
+        with ExitStack() as kept:  # all of them from now on: each one waits for those before it
+            leases = [
+                kept.enter_context(
+                    self._keeper.hold(renewal(Message, [single.id], [single.fence]), since=now)
+                )
+                for single in leased
+            ]
+            for single, lease in zip(leased, leases, strict=True):
+                self._send_single(single, lease)
         return found
 
     def deliver_once(self, channel: Channel) -> bool:
@@ -240,15 +247,14 @@ class Engine:
                 provider_ids=self._health.ids,
             )
 
-    def _send_single(self, single: postbox.Single, *, since: datetime) -> None:
+    def _send_single(self, single: postbox.Single, lease: Lease) -> None:
         tries: list[Try] = []
         poison: str | None = None
-        keep = renewal(Message, [single.id], [single.fence])
-        with self._keeper.hold(keep, since=since) as lease:
-            if single.kind is MessageKind.STAFF:
-                tries = self._dispatch.tell_staff(single)
-            else:
-                tries, poison = self._dispatch.send_single(single, lease.is_ours)
+        if single.kind is MessageKind.STAFF:
+            tries = self._dispatch.tell_staff(single, lease.is_ours)
+        else:
+            tries, poison = self._dispatch.send_single(single, lease.is_ours)
+        self._keeper.drop(lease)
         surely(lambda: self._settle_single(single, tries, poison), lease)
 
     def _settle_single(self, single: postbox.Single, tries: Sequence[Try], poison: str | None) -> None:

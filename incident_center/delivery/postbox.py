@@ -21,11 +21,12 @@ from incident_center.delivery.rules import Try, settled
 from incident_center.delivery.sql import changed, insert_all, skip_locked
 from incident_center.delivery.suppress import suppress
 from incident_center.house import House
-from incident_center.models import Attempt, Message
-from incident_center.states import Channel, DeliveryState, MessageKind, SuppressionReason
+from incident_center.models import Attempt, Message, Subscriber
+from incident_center.states import Channel, DeliveryState, MessageKind, SubscriberState, SuppressionReason
 
 POSTBOX_BATCH = 10
 _WAITING = (DeliveryState.DUE, DeliveryState.RETRY, DeliveryState.UNKNOWN, DeliveryState.SENDING)
+_TO_READERS = (MessageKind.WELCOME, MessageKind.ALREADY)  # whoever has left wants none of these
 _WIPED: dict[str, Any] = {"subject": None, "text": None, "html": None, "headers": {}, "address": None}
 
 
@@ -67,12 +68,17 @@ def claim(
             .limit(limit),
         )
     ).all()
+    left = _left(session, waiting)
     leased = []
     for row in waiting:
         if row.state is DeliveryState.SENDING:
             _recover(session, row, now=now)
         elif row.expires_at <= now or row.text is None:
             _put(session, row, state=_ended(row), not_before=None, at=now, **_WIPED)
+        elif row.id in left:
+            unknown = row.state is DeliveryState.UNKNOWN
+            end = DeliveryState.UNKNOWN if unknown else DeliveryState.CANCELLED
+            _put(session, row, state=end, not_before=None, at=now, **_WIPED)
         else:
             leased.append(_lease(session, row, owner=owner, now=now))
     return leased, bool(waiting)
@@ -177,6 +183,16 @@ def _ended(row: Message) -> DeliveryState:
     if row.state is DeliveryState.UNKNOWN:
         return DeliveryState.UNKNOWN
     return DeliveryState.EXPIRED if row.state is DeliveryState.DUE else DeliveryState.FAILED
+
+
+def _left(session: Session, rows: Sequence[Message]) -> set[int]:
+    """The messages whose reader has unsubscribed or been suppressed since they were queued."""
+    to = {row.id: row.subscriber_id for row in rows if row.kind in _TO_READERS and row.subscriber_id}
+    if not to:
+        return set()
+    gone = Subscriber.state.in_((SubscriberState.UNSUBSCRIBED, SubscriberState.SUPPRESSED))
+    who = set(session.scalars(select(Subscriber.id).where(Subscriber.id.in_(to.values()), gone)))
+    return {message_id for message_id, subscriber_id in to.items() if subscriber_id in who}
 
 
 def _recover(session: Session, row: Message, *, now: datetime) -> None:
