@@ -174,7 +174,7 @@ def _attempts() -> None:
 def _indexes() -> None:
     has_number = "channel = 'sms' AND provider_ref IS NOT NULL"
     for table, name, columns, where in (
-        ("deliveries", "ix_deliveries_waiting", ["not_before"], "not_before IS NOT NULL"),
+        ("deliveries", "ix_deliveries_waiting", ["channel", "not_before"], "not_before IS NOT NULL"),
         (
             "deliveries",
             "ix_deliveries_apart",
@@ -205,8 +205,13 @@ def _chunks() -> None:
         )
     op.drop_index("ix_chunks_claim", "chunks")
     is_open = sa.text("state = 'open'")
+    op.create_index("ix_chunks_update_id", "chunks", ["update_id"])
     op.create_index(
-        "ix_chunks_open", "chunks", ["channel", "id"], sqlite_where=is_open, postgresql_where=is_open
+        "ix_chunks_open",
+        "chunks",
+        ["channel", "fanout_id", "id"],
+        sqlite_where=is_open,
+        postgresql_where=is_open,
     )
     if bind.dialect.name == "postgresql":
         op.execute("ALTER TABLE chunks SET (fillfactor = 40)")

@@ -1,4 +1,4 @@
-"""Whom an update has not reached, for calling them: page by page, so that the list may be long.
+"""Whom an update has not reached, or not yet, for calling them: page by page, so that the list may be long.
 
 Left out are people who have unsubscribed, whose data were erased, and whom a newer update has reached or is
 about to reach: nobody is called with old words.
@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import product
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, String, and_, exists, or_, select, true, tuple_, type_coerce
+from sqlalchemy import ColumnElement, Select, and_, exists, or_, select, true
 from sqlalchemy.orm import Session
 
 from incident_center.db import Database
@@ -31,6 +32,8 @@ NOT_REACHED = (
     DeliveryState.SUPERSEDED,
     DeliveryState.UNKNOWN,  # they may have it
 )
+# Those whose provider takes nothing at the moment are listed too: a lead calls them while it is away.
+LISTED = (DeliveryState.RETRY, *NOT_REACHED)
 _REACHED = (DeliveryState.ACCEPTED, DeliveryState.DELIVERED, DeliveryState.COMPLAINED)
 _CLOSED = {
     ChunkState.EXPIRED: DeliveryState.EXPIRED,
@@ -67,21 +70,29 @@ class Missed:
     last_try: datetime | None
 
 
-def not_reached(database: Database, update_id: int, *, page: int = _PAGE) -> Iterator[Missed]:
+def not_reached(database: Database, update_id: int, *, now: datetime, page: int = _PAGE) -> Iterator[Missed]:
     """By channel, state and id; who may have it (UNKNOWN) comes last on each channel, and last of all come
     those whose turn never came. Each page is read by itself, so that a slow reader holds nothing open."""
-    after = ("", "", 0)
-    while True:
-        with database.reading() as session:
-            rows = session.execute(_rows(session, update_id, after=after).limit(page)).all()
-        yield from (_missed(row, row.channel, row.state, tried=row) for row in rows)
-        if len(rows) < page:
-            break
-        after = (rows[-1].channel.value, rows[-1].state.value, rows[-1].id)
+    for channel, state in product(Channel, LISTED):
+        yield from _with_row(database, update_id, channel, state, page=page)
     with database.reading() as session:
-        closed = _closed_chunks(session, update_id)
+        closed = _closed_chunks(session, update_id, now=now)
     for chunk, state in closed:
         yield from _left_in(database, chunk, state, page=page)
+
+
+def _with_row(
+    database: Database, update_id: int, channel: Channel, state: DeliveryState, *, page: int
+) -> Iterator[Missed]:
+    after = 0
+    while True:
+        with database.reading() as session:
+            query = _rows(session, update_id, channel, state).where(Delivery.subscriber_id > after)
+            rows = session.execute(query.order_by(Delivery.subscriber_id).limit(page)).all()
+        yield from (_missed(row, channel, state, tried=row) for row in rows)
+        if len(rows) < page:
+            return
+        after = rows[-1].id
 
 
 def _left_in(database: Database, chunk: Any, state: DeliveryState, *, page: int) -> Iterator[Missed]:
@@ -99,47 +110,35 @@ def _left_in(database: Database, chunk: Any, state: DeliveryState, *, page: int)
         after = rows[-1].id
 
 
-def _rows(session: Session, update_id: int, *, after: tuple[str, str, int]) -> Select[*tuple[Any, ...]]:
-    # Said as plain texts: the vocabularies would refuse the first page's "".
-    place = tuple_(
-        type_coerce(Delivery.channel, String), type_coerce(Delivery.state, String), Delivery.subscriber_id
-    )
+def _rows(
+    session: Session, update_id: int, channel: Channel, state: DeliveryState
+) -> Select[*tuple[Any, ...]]:
     return (
-        select(
-            *_PERSON,
-            Delivery.channel,
-            Delivery.state,
-            Delivery.code,
-            Delivery.detail,
-            Delivery.attempts,
-            Delivery.at,
-        )
+        select(*_PERSON, Delivery.code, Delivery.detail, Delivery.attempts, Delivery.at)
         .join(Subscriber, Subscriber.id == Delivery.subscriber_id)
         .where(
-            apart(update_id, NOT_REACHED),
-            place > after,
-            Delivery.not_before.is_(None),
+            apart(update_id, [state]),
+            Delivery.channel == channel,
+            true() if state is DeliveryState.RETRY else Delivery.not_before.is_(None),
             Subscriber.state.in_((SubscriberState.CONFIRMED, SubscriberState.SUPPRESSED)),
             or_(Subscriber.phone.is_not(None), Subscriber.email.is_not(None)),
             _no_newer(session, update_id),
         )
-        .order_by(Delivery.channel, Delivery.state, Delivery.subscriber_id)
     )
 
 
-def _closed_chunks(session: Session, update_id: int) -> list[tuple[Any, DeliveryState]]:
-    """Chunks that were closed with people in them, or will be: their fan-out has ended."""
+def _closed_chunks(session: Session, update_id: int, *, now: datetime) -> list[tuple[Any, DeliveryState]]:
+    """Chunks that were closed with people in them, or will be: their fan-out has ended, by its time if not by a word
+    (with every worker down nobody closes them)."""
     fanout = session.scalar(select(Fanout).where(Fanout.update_id == update_id))
     if fanout is None:
         return []
     wanted = and_(Chunk.state.in_(_CLOSED), Chunk.left > 0)
-    if fanout.state not in LIVE:
+    ended = DeliveryState.EXPIRED if fanout.state in LIVE else DeliveryState(fanout.state.value)
+    if fanout.state not in LIVE or fanout.expires_at <= now:
         wanted = or_(wanted, Chunk.state == ChunkState.OPEN)
     chunks = session.scalars(select(Chunk).where(Chunk.update_id == update_id, wanted).order_by(Chunk.id))
-    return [
-        (chunk, _CLOSED[chunk.state] if chunk.state in _CLOSED else DeliveryState(fanout.state.value))
-        for chunk in chunks
-    ]
+    return [(chunk, _CLOSED.get(chunk.state, ended)) for chunk in chunks]
 
 
 def _no_newer(session: Session, update_id: int) -> ColumnElement[bool]:

@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from incident_center.delivery import cancel, resend
-from incident_center.delivery.not_reached import NOT_REACHED
+from incident_center.delivery.not_reached import LISTED
 from incident_center.delivery.questions import progress
 from incident_center.errors import Conflict, Flaw, NotThere, Refused
 from incident_center.models import Fanout, Update
@@ -78,7 +78,7 @@ def note_call_list(session: Session, *, update_id: int, by: str, now: datetime) 
     people: dict[str, int] = {}
     for states in progress(session, update_id).by_channel.values():
         for state, number in states.items():
-            if state in NOT_REACHED:
+            if state in LISTED:
                 people[state.value] = people.get(state.value, 0) + number
     _record(session, update, by=by, action="delivery.call_list", detail={"people": people}, now=now)
     return update

@@ -83,13 +83,13 @@ class Chunk(Base):
     __tablename__ = "chunks"
     # Only what stays while a chunk is open: PostgreSQL then changes its row in place, without touching an index.
     __table_args__ = (
-        Index("ix_chunks_open", "channel", "id", sqlite_where=_OPEN, postgresql_where=_OPEN),
+        Index("ix_chunks_open", "channel", "fanout_id", "id", sqlite_where=_OPEN, postgresql_where=_OPEN),
         {"postgresql_with": {"fillfactor": "40"}},
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     fanout_id: Mapped[int] = mapped_column(ForeignKey("fanouts.id"), index=True)
-    update_id: Mapped[int] = mapped_column(ForeignKey("updates.id"))
+    update_id: Mapped[int] = mapped_column(ForeignKey("updates.id"), index=True)
     incident_id: Mapped[int] = mapped_column(ForeignKey("incidents.id"), index=True)
     channel: Mapped[Channel] = mapped_column(state_column(Channel))
     first_id: Mapped[int]
@@ -117,7 +117,9 @@ class Delivery(Base):
 
     __tablename__ = "deliveries"
     __table_args__ = (
-        Index("ix_deliveries_waiting", "not_before", sqlite_where=_WAITING, postgresql_where=_WAITING),
+        Index(
+            "ix_deliveries_waiting", "channel", "not_before", sqlite_where=_WAITING, postgresql_where=_WAITING
+        ),
         Index(
             "ix_deliveries_apart",
             "update_id",

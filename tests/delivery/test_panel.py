@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -16,13 +16,14 @@ from incident_center.delivery.cancel import rest_of, stop_fanout
 from incident_center.delivery.ledger import Result
 from incident_center.delivery.not_reached import Missed, not_reached
 from incident_center.delivery.outcome import Outcome
-from incident_center.delivery.questions import ledger_check, progress
+from incident_center.delivery.questions import Progress, ledger_check, progress
 from incident_center.delivery.rules import Try
 from incident_center.delivery.speed import Readings, seconds_left
 from incident_center.delivery.sql import insert_all
 from incident_center.house import House
 from incident_center.models import Chunk, Delivery, Fanout, Incident, Subscriber, Update
 from incident_center.states import Channel, DeliveryState, FanoutState, ProviderState, SubscriberState
+from incident_center.web.console.delivery_view import OFTEN, SELDOM, look_every
 from tests.builders import NOW, a_subscriber, an_incident, mai
 from tests.delivery.servers import DROP, Mailhost, SmsGateway
 from tests.delivery.stories import Clock, Post, publish
@@ -53,8 +54,8 @@ def _states(database: Database, update_id: int) -> Counter[DeliveryState]:
         return found
 
 
-def _list(database: Database, update: Update, *, page: int = 2) -> list[Missed]:
-    return list(not_reached(database, update.id, page=page))
+def _list(database: Database, update: Update, *, page: int = 2, now: datetime = NOW) -> list[Missed]:
+    return list(not_reached(database, update.id, now=now, page=page))
 
 
 @pytest.fixture
@@ -165,15 +166,43 @@ def test_what_the_panel_asks_for_is_found_by_the_index_of_what_is_apart(
             *_plans(database, session, lambda: panel.people(session, update_id, reason)),
             *_plans(database, session, lambda: panel.wire(session, update_id, told)),
             *_plans(database, session, lambda: resend.groups(session, update_id, as_of=LATER)),
-            *_plans(database, session, lambda: list(not_reached(database, update_id))),
+            *_plans(database, session, lambda: list(not_reached(database, update_id, now=NOW))),
         ]
-    assert len(plans) == 6
+    assert len(plans) >= 6
     for plan in plans:
         assert "ix_deliveries_apart" in plan or "ix_deliveries_waiting" in plan, plan
+        if database.is_sqlite and "ix_deliveries_apart" in plan:  # delivered people are not looked at either
+            assert "channel=? AND state=?" in plan, plan
 
 
-def _plans(database: Database, session: Session, ask: Callable[[], object]) -> list[str]:
-    """How the database finds the deliveries that `ask` asks for: each statement is sent once more with EXPLAIN."""
+@pytest.mark.one_database
+def test_how_far_it_is_is_counted_from_the_updates_own_chunks(database: Database, house: House) -> None:
+    """A house that publishes for years has millions of chunks."""
+    with database.transaction() as session:
+        update_id = publish(session, house).id
+        plans = _plans(database, session, lambda: progress(session, update_id), table="chunks")
+        assert len(plans) >= 3
+        for plan in plans:
+            assert "ix_chunks_" in plan, plan
+            assert "SCAN chunks" not in plan, plan
+
+
+@pytest.mark.one_database
+def test_what_costs_much_to_count_is_counted_less_often() -> None:
+    def told(**states: int) -> Progress:
+        counted = {DeliveryState(name): number for name, number in states.items()}
+        return Progress(1, 1, {Channel.EMAIL: counted}, finished=False, possibly_twice=0)
+
+    assert look_every(told(due=1_000_000, accepted=1_000_000, sending=50, delivered=20_000)) == OFTEN
+    assert look_every(told(due=1_000_000, delivered=20_001)) == SELDOM
+    assert look_every(told(due=1, suppressed=20_001)) == SELDOM
+    assert look_every(told(retry=1)) == SELDOM
+
+
+def _plans(
+    database: Database, session: Session, ask: Callable[[], object], *, table: str = "deliveries"
+) -> list[str]:
+    """How the database finds the rows that `ask` asks for: each statement is sent once more with EXPLAIN."""
     asked: list[tuple[str, Any]] = []
 
     def note(_c: Any, _cursor: Any, statement: str, given: Any, _context: Any, _many: bool) -> None:
@@ -189,7 +218,7 @@ def _plans(database: Database, session: Session, ask: Callable[[], object]) -> l
     return [
         "\n".join(str(tuple(row)) for row in connection.exec_driver_sql(explain + statement, given))
         for statement, given in asked
-        if " deliveries" in statement
+        if f" {table}" in statement
     ]
 
 
@@ -361,11 +390,12 @@ def test_the_list_names_whom_to_call_and_who_may_have_it_comes_last(post: Post, 
         lost.not_before = None  # its second time is over
     found = _list(post.database, troubled)
     assert [(one.email, one.state) for one in found] == [
+        ("full-1@example.com", DeliveryState.RETRY),  # as long as their mailbox takes nothing
         ("blocked-1@example.com", DeliveryState.FAILED),
         ("lost-1@example.com", DeliveryState.UNKNOWN),
     ]
-    assert found[0].last_try is not None
-    assert "longer than" in (found[0].words or "")
+    assert found[1].last_try is not None
+    assert "longer than" in (found[1].words or "")
 
 
 def test_nobody_is_listed_whom_a_newer_update_has_reached_or_is_about_to(
@@ -399,6 +429,18 @@ def test_people_whose_turn_never_came_are_listed_page_by_page(post: Post, clock:
     assert [one.subscriber_id for one in found] == sorted(people.values())
     assert {one.state for one in found} == {DeliveryState.EXPIRED}
     assert {one.last_try for one in found} == {None}
+
+
+def test_whose_turn_never_came_is_listed_with_every_worker_down(post: Post) -> None:
+    with post.database.transaction() as session:
+        people = _people(session, "a", "b")
+        update = publish(session, post.house)
+    post.engine.expand_once()
+    assert _list(post.database, update) == []
+    found = _list(post.database, update, now=NOW + timedelta(hours=5))
+    assert [(one.subscriber_id, one.state) for one in found] == [
+        (number, DeliveryState.EXPIRED) for number in people.values()
+    ]
 
 
 def test_the_rate_is_the_difference_of_two_readings() -> None:

@@ -1,6 +1,6 @@
 """The delivery of one update as the lead sees it, and what a lead may do about it."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from flask import Response, current_app, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -109,12 +109,12 @@ def again(update_id: int) -> ResponseReturnValue:
 @guard.require("lead")
 def take_call_list(update_id: int) -> ResponseReturnValue:
     """A POST, because taking people's numbers along is noted; the file is written while it is read."""
-    here = center()
+    here, now = center(), clock.now()
     with here.database.transaction() as session:
-        update = note_call_list(session, update_id=update_id, by=guard.by(), now=clock.now())
+        update = note_call_list(session, update_id=update_id, by=guard.by(), now=now)
         name = f"{update.incident.ref}-update-{update.number}-not-reached.csv"
     response = Response(
-        call_list(not_reached(here.database, update_id), zone=here.house.zone),
+        call_list(not_reached(here.database, update_id, now=now), zone=here.house.zone),
         content_type="text/csv; charset=utf-8",
     )
     response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
@@ -176,8 +176,8 @@ def _as_of(now: datetime) -> datetime:
     try:
         seen = datetime.fromisoformat(request.form.get("as_of", ""))
         if seen.tzinfo is not None and seen <= now:
-            return seen
-    except ValueError:
+            return seen.astimezone(UTC)
+    except (ValueError, OverflowError):  # the year 1, before UTC has one
         pass
     raise Refused(Flaw("as_of", "invalid", _FUTURE))
 

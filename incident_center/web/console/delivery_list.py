@@ -28,6 +28,7 @@ COLUMNS = (
 )
 _MARK = "\ufeff"  # without it spreadsheets take UTF-8 for something else
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")  # a spreadsheet would run what begins like this
+_SEPARATORS = {ord(";"): ",", ord("\t"): ","}
 _LINES_A_PIECE = 200
 
 
@@ -78,4 +79,6 @@ def _phone(number: str | None) -> str:
 
 
 def _defused(cell: str) -> str:
-    return f"'{cell}" if cell.startswith(_FORMULA) else cell
+    """Semicolons and tabs become commas: where they separate cells, what follows one would begin a cell too."""
+    cell = f"'{cell}" if cell.startswith(_FORMULA) else cell
+    return cell.translate(_SEPARATORS)

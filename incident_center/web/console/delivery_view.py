@@ -9,18 +9,20 @@ from sqlalchemy.orm import Session
 from incident_center.config import Settings
 from incident_center.delivery import installation, panel, resend, speed
 from incident_center.delivery.fanout import LIVE
-from incident_center.delivery.not_reached import NOT_REACHED
+from incident_center.delivery.not_reached import LISTED
 from incident_center.delivery.panel import Reason, Wire
 from incident_center.delivery.questions import Progress, progress
 from incident_center.models import Fanout, Update, WorkerBeat
 from incident_center.states import Channel, DeliveryState, FanoutState
 from incident_center.web.console import delivery_words as words
+from incident_center.web.console.blueprint import blueprint
 from incident_center.web.console.board import WORKER_SILENT
 
 OFTEN, SELDOM = 2, 10  # seconds between two looks
 _MUCH = 20_000  # rows to be counted at each look: then it looks less often
 _WAITING = (DeliveryState.DUE, DeliveryState.SENDING)
-_NOT_REACHED = tuple(state for state in NOT_REACHED if state is not DeliveryState.SUPERSEDED)
+_COUNTED_ROW_BY_ROW = set(DeliveryState).difference(_WAITING, [DeliveryState.ACCEPTED])
+_NOT_REACHED = tuple(state for state in LISTED if state is not DeliveryState.SUPERSEDED)
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ def read_panel(
         may_stop=live and not told.finished,
         may_resend=live and panel.total(told, *resend.AGAIN) > 0,
         open_reason=open_reason,
-        every=_every(told, waiting=waiting) if going else None,
+        every=look_every(told) if going else None,
     )
 
 
@@ -196,7 +198,8 @@ def _all_resting(providers: list[panel.Health], *, now: datetime) -> list[Channe
     ]
 
 
-def _every(told: Progress, *, waiting: int) -> int:
-    """Looks less often when a look is dear, or when only people to be tried again are left."""
-    dear = panel.total(told, *panel.TROUBLE) > _MUCH
-    return SELDOM if dear or not waiting else OFTEN
+@blueprint.app_template_filter()
+def look_every(told: Progress) -> int:
+    """Seconds. Looks less often when a look is dear, or when only people to be tried again are left."""
+    dear = panel.total(told, *_COUNTED_ROW_BY_ROW) > _MUCH
+    return SELDOM if dear or not panel.total(told, *_WAITING) else OFTEN
