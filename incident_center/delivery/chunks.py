@@ -7,12 +7,13 @@ is the lease's number: it moves on when a chunk changes hands, so a worker that 
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import bindparam, exists, func, select, update
 from sqlalchemy.orm import Session
 
 from incident_center.delivery import outcomes, walk
@@ -45,6 +46,21 @@ _FANOUT = select(Fanout.state, Fanout.expires_at).where(Fanout.id == bindparam("
 # each of the people that follow, until statistics are next taken. By the key it is right at any size.
 _BY_KEY = func.set_config("enable_seqscan", "off", True)
 _FANOUT_HELD = _FANOUT.add_columns(_BY_KEY).with_for_update(read=True)
+_FREE = (
+    chunk_is_open(),
+    Chunk.channel == bindparam("channel"),
+    Chunk.lease_until.is_(None),
+    (Chunk.not_before.is_(None)) | (Chunk.not_before <= bindparam("now")),
+)
+_WITH_FREE = select(Fanout.id).where(
+    Fanout.state.in_(LIVE),
+    Fanout.expires_at > bindparam("now"),
+    exists(select(Chunk.id).where(Chunk.fanout_id == Fanout.id, *_FREE)),
+)
+_NEXT_FREE = (
+    select(*_COLUMNS).where(Chunk.fanout_id == bindparam("fanout_id"), *_FREE).order_by(Chunk.id).limit(1)
+)
+_NEXT_FREE_LOCKED = _NEXT_FREE.with_for_update(skip_locked=True)
 _NEXT_WAVE = (
     update(Chunk.__table__)  # type: ignore[arg-type]  # a declarative class's table is a Table
     .where(Chunk.id == bindparam("chunk_id"), Chunk.fence == bindparam("lease_fence"))
@@ -144,25 +160,11 @@ def claim(
 ) -> tuple[ChunkBatch | None, bool]:
     """Leases a chunk and marks its first people; also answers whether anything was found to do."""
     found = recover(session, now=now) > 0
+    at_hand = {"channel": channel, "now": now}
+    in_turn = list(session.connection().execute(_WITH_FREE, at_hand).scalars())
+    random.shuffle(in_turn)  # two incidents at once: each gets its share of the workers' claims
     for _ in range(_CLAIMS_A_ROUND):
-        chunk = session.execute(
-            skip_locked(
-                session,
-                select(*_COLUMNS)
-                .join(Fanout, Fanout.id == Chunk.fanout_id)
-                .where(
-                    chunk_is_open(),
-                    Chunk.channel == channel,
-                    Chunk.lease_until.is_(None),
-                    (Chunk.not_before.is_(None)) | (Chunk.not_before <= now),
-                    Fanout.state.in_(LIVE),
-                    Fanout.expires_at > now,
-                )
-                .order_by(Chunk.id)
-                .limit(1),
-                of=Chunk,
-            )
-        ).first()
+        chunk = _next_free(session, in_turn, at_hand)
         if chunk is None:
             break
         found = True
@@ -172,6 +174,17 @@ def claim(
         if batch is not None:
             return batch, True
     return None, found
+
+
+def _next_free(session: Session, in_turn: list[int], at_hand: Mapping[str, Any]) -> Any:
+    """The lowest free chunk of the first of these fan-outs that has one; those that have none are struck off."""
+    query = _NEXT_FREE_LOCKED if is_postgres(session) else _NEXT_FREE
+    while in_turn:
+        chunk = session.connection().execute(query, {**at_hand, "fanout_id": in_turn[0]}).first()
+        if chunk is not None:
+            return chunk
+        in_turn.pop(0)
+    return None
 
 
 def settle(

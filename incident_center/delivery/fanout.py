@@ -148,14 +148,16 @@ def anything_to_cut(session: Session, *, now: datetime) -> bool:
 
 
 def cut_some(session: Session, *, now: datetime) -> bool:
-    """Cuts the next chunks of one open fan-out; answers whether there was one."""
-    fanout = session.scalar(
-        skip_locked(
-            session, select(Fanout).where(Fanout.state == FanoutState.OPEN).order_by(Fanout.id).limit(1)
-        )
-    )
-    if fanout is None:
-        return False
+    """Cuts the next chunks of every open fan-out: a second incident does not wait for the whole first one. Answers
+    whether there was one."""
+    opened = select(Fanout).where(Fanout.state == FanoutState.OPEN).order_by(Fanout.id)
+    fanouts = session.scalars(skip_locked(session, opened)).all()
+    for fanout in fanouts:
+        _cut(session, fanout, now=now)
+    return bool(fanouts)
+
+
+def _cut(session: Session, fanout: Fanout, *, now: datetime) -> None:
     cursors = dict(fanout.cursors)
     for channel in Channel:
         after = cursors.get(channel.value, 0)
@@ -175,7 +177,6 @@ def cut_some(session: Session, *, now: datetime) -> bool:
         )
         .execution_options(synchronize_session=False)
     )
-    return True
 
 
 def _next_ids(session: Session, fanout: Fanout, channel: Channel, *, after: int) -> Sequence[int]:

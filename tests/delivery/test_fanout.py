@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select, update
 
+from incident_center.delivery import chunks, fanout
 from incident_center.delivery.fanout import queue_current_status, settle_superseded
 from incident_center.delivery.questions import audience_counts, ledger_check, progress
 from incident_center.house import House
@@ -149,6 +150,29 @@ def test_who_joins_while_the_fan_out_is_being_cut_is_not_written_to_twice(
     clock.move(seconds=2)  # whoever might be marking them at that moment has done so
     post.work()
     assert smtp.recipients() == ["late@example.com"]
+
+
+def test_a_second_incident_does_not_wait_for_the_whole_first_one(
+    post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fanout, "CHUNK", 1)
+    monkeypatch.setattr(fanout, "CHUNKS_A_STEP", 3)
+    with post.database.transaction() as session:
+        for _ in range(5):
+            a_subscriber(session)
+        both = [publish(session, post.house, an_incident(session)).id for _ in range(2)]
+    assert post.engine.expand_once()
+    with post.database.reading() as session:
+        cut = select(Chunk.update_id, func.count()).group_by(Chunk.update_id)
+        assert dict(session.execute(cut).all()) == dict.fromkeys(both, 3)
+    claimed = []
+    for turn in (list.sort, list.reverse) * 2:
+        monkeypatch.setattr(chunks.random, "shuffle", turn)
+        with post.database.transaction() as session:
+            batch, _ = chunks.claim(session, channel=Channel.EMAIL, owner="w", now=NOW, limit=50)
+            assert batch is not None
+            claimed.append(batch.update_id)
+    assert claimed == both * 2
 
 
 def test_whoever_confirms_while_a_chunk_around_them_is_open_takes_nobody_out_of_the_count(post: Post) -> None:
