@@ -30,7 +30,7 @@ def worker(processes: int | None, queues: tuple[str, ...]) -> None:
     """Keep promises, cut fan-outs, deliver. SIGTERM ends it within 30 seconds with nothing lost."""
     from incident_center.delivery.providers import check_settings
     from incident_center.logs import configure_logging
-    from incident_center.worker import Worker
+    from incident_center.worker import Worker, lanes_of
 
     settings = load_settings()
     if (processes or queues) and not settings.broker_url:
@@ -44,7 +44,7 @@ def worker(processes: int | None, queues: tuple[str, ...]) -> None:
         from incident_center.spread.host import run_host
 
         sys.exit(run_host(center, queues=queues, processes=processes or len(os.sched_getaffinity(0))))
-    running = Worker(center)
+    running = Worker(center, lanes=lanes_of(settings))
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: running.stop.set())
     running.run()

@@ -31,6 +31,9 @@ from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 from sqlalchemy.types import TypeDecorator
 
 BUSY_SECONDS = 20
+SKEW_MAX = (
+    5.0  # seconds; a worker whose clock is further off the database's sends nothing and keeps no promise
+)
 _READING = "incident_center_reading"
 
 _NAMING = {

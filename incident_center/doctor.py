@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from incident_center import clock, schema
 from incident_center.config import Settings
-from incident_center.db import Database
+from incident_center.db import SKEW_MAX, Database
 from incident_center.delivery.look import look, waits_for_a_worker
 from incident_center.delivery.providers import check_settings
 from incident_center.models import Component, Role, Staff, WorkerBeat
@@ -27,7 +27,6 @@ from incident_center.playbooks import ContentErrors, Library, Problem, check_cat
 from incident_center.spread import require_celery
 from incident_center.states import Role as RoleName
 
-SKEW_MAX = 5.0  # seconds; above it workers stop keeping promises (DESIGN §4)
 WORKER_SILENT = timedelta(minutes=1)  # workers give a sign every ten seconds
 FREE_BYTES = 500 * 1024 * 1024
 
@@ -214,7 +213,7 @@ def _clock(database: Database, now: datetime) -> Iterator[Finding]:
         yield Finding(
             Level.PROBLEM,
             f"This machine's clock is {abs(skew):.0f} seconds {direction} the database's.",
-            "Let both follow a time server; until then workers here keep no promises.",
+            "Let both follow a time server; until then workers here send nothing and keep no promises.",
         )
     else:
         yield Finding(Level.OK, "This machine and the database agree on the time.")

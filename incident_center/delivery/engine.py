@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
@@ -25,6 +26,7 @@ from incident_center.delivery.installation import Guard
 from incident_center.delivery.leases import Lease, LeaseKeeper, surely
 from incident_center.delivery.ledger import BATCH, Due, Result, renewal
 from incident_center.delivery.mailer import Mailer
+from incident_center.delivery.postbox import EVERYBODY, Serves
 from incident_center.delivery.providers import Providers, build_providers
 from incident_center.delivery.rules import Try
 from incident_center.delivery.sms_couriers import SmppCourier
@@ -37,7 +39,7 @@ _log = structlog.get_logger()
 
 
 class Engine:
-    """One worker's delivery: its providers, its connections, its leases. Not for several threads."""
+    """One worker's delivery to those whom it serves: its providers, connections and leases. Not for several threads."""
 
     def __init__(
         self,
@@ -47,9 +49,13 @@ class Engine:
         owner: str,
         clock: Callable[[], datetime] = house_clock.now,
         providers: Providers | None = None,
+        serves: Serves = EVERYBODY,
+        guard: Guard | None = None,
     ) -> None:
         self._database, self._house, self._owner, self._clock = database, house, owner, clock
-        self._providers = providers or build_providers(house.settings, now=clock)
+        providers = providers or build_providers(house.settings, now=clock)
+        mine = {channel: couriers for channel, couriers in providers.by_channel.items() if channel in serves}
+        self._serves, self._providers = serves, replace(providers, by_channel=mine)
         self._mailer = Mailer(house)
         names = {
             courier.name: channel
@@ -63,8 +69,8 @@ class Engine:
             if courier.limits.rate is not None
         }
         self._shared = [
-            courier
-            for couriers in self._providers.by_channel.values()
+            (channel, courier)
+            for channel, couriers in self._providers.by_channel.items()
             for courier in couriers
             if courier.limits.connections is not None
         ]
@@ -72,7 +78,7 @@ class Engine:
         self._health = Health(names, owner=owner)
         self._dispatch = Dispatch(self._providers, self._mailer, health=self._health, clock=clock)
         self._keeper = LeaseKeeper(database, clock)
-        self._guard = Guard(database, house, clock=clock)
+        self._guard = guard or Guard(database, house, clock=clock)
         self._bulk = Bulk(
             database,
             house,
@@ -97,12 +103,12 @@ class Engine:
         """Sends single messages and notes to the team that are due."""
         now = self._clock()
         with self._database.reading() as session:
-            if not postbox.anything_waits(session, now=now):
+            if not postbox.anything_waits(session, now=now, serves=self._serves):
                 return False
         if not self._guard.may_send():
             return False
         with self._database.transaction() as session:
-            leased, found = postbox.claim(session, owner=self._owner, now=now)
+            leased, found = postbox.claim(session, owner=self._owner, now=now, serves=self._serves)
         if leased:
             self._register()
         with ExitStack() as kept:  # all of them from now on: each one waits for those before it
@@ -147,10 +153,11 @@ class Engine:
         if not self._shared or (self._shared_at and abs(now - self._shared_at) < slots.LOOK_EVERY):
             return
         with self._database.transaction() as session:
-            for courier in self._shared:
+            for channel, courier in self._shared:
                 share = slots.share(
                     session,
                     self._health.ids[courier.name],
+                    channel=channel,
                     total=courier.limits.connections or 1,
                     owner=self._owner,
                     now=now,
@@ -215,7 +222,8 @@ class Engine:
         if self._shared_at is not None:
             # A database that is away finds out by itself: slots that are not renewed are free again.
             with suppress(DBAPIError), self._database.transaction() as session:
-                slots.give_back(session, self._owner)
+                ids = [self._health.ids[courier.name] for _, courier in self._shared]
+                slots.give_back(session, self._owner, ids)
 
     def _send_rows(self, channel: Channel) -> bool:
         now = self._clock()

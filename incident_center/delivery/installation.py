@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
+import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,7 +19,8 @@ import structlog
 from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session
 
-from incident_center.db import Database
+from incident_center import clock as house_clock
+from incident_center.db import SKEW_MAX, Database
 from incident_center.delivery.sql import insert_ignoring
 from incident_center.house import House
 from incident_center.models import Chunk, Delivery, Fanout, Installation, Message
@@ -32,28 +34,38 @@ _log = structlog.get_logger()
 
 
 class Guard:
-    """One worker's look at the installation. Not for several threads."""
+    """One worker's look at the installation and at the clock, for all its threads."""
 
     def __init__(self, database: Database, house: House, *, clock: Callable[[], datetime]) -> None:
         self._database, self._house, self._clock = database, house, clock
         self._file = house.settings.data_dir / _FILE
         self._looked_at: datetime | None = None
-        self._ours = False
-        self._said = False
+        self._one_at_a_time = threading.Lock()
+        self.refusal = ""  # why nothing may be sent, for people
 
     def may_send(self) -> bool:
-        """Whether this is the installation that a lead knows. Looks every ten seconds, or every time while not."""
-        now = self._clock()
-        if not self._ours or self._looked_at is None or abs(now - self._looked_at) >= LOOK_EVERY:
-            with self._database.transaction() as session:
-                self._ours = self._look(session, now)
-            self._looked_at = now
-            if not self._ours and not self._said:
-                _log.error(
-                    "sending_is_held", why="the database was restored or copied; a lead must confirm it"
-                )
-            self._said = not self._ours
-        return self._ours
+        """Whether this is the installation that a lead knows, and the clock the database's. Looks every ten seconds,
+        or every time while not."""
+        with self._one_at_a_time:
+            now = self._clock()
+            if self.refusal or self._looked_at is None or abs(now - self._looked_at) >= LOOK_EVERY:
+                refusal = self._refusal(now)
+                self._looked_at = now
+                if refusal and refusal != self.refusal:
+                    _log.error("sending_is_held", why=refusal)
+                self.refusal = refusal
+            return not self.refusal
+
+    def _refusal(self, now: datetime) -> str:
+        # The machine's own clock: a worker that is ahead would take everybody's leases for expired.
+        skew = self._database.clock_skew(house_clock.now())
+        if abs(skew) > SKEW_MAX:
+            direction = "ahead of" if skew > 0 else "behind"
+            return f"its clock is {direction} the database's: it sends nothing and keeps no promises"
+        with self._database.transaction() as session:
+            if self._look(session, now):
+                return ""
+        return "the database was restored or copied; a lead must confirm it"
 
     def _look(self, session: Session, now: datetime) -> bool:
         here = fingerprint(session, self._house)

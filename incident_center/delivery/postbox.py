@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.orm import Session
 
 from incident_center.delivery.ledger import LEASE, attempt_state
@@ -25,6 +25,9 @@ from incident_center.models import Attempt, Message, Subscriber
 from incident_center.states import Channel, DeliveryState, MessageKind, SubscriberState, SuppressionReason
 
 POSTBOX_BATCH = 10
+# Whose messages one engine sends: channels, and None for the team, which is told over none of them.
+Serves = frozenset[Channel | None]
+EVERYBODY: Serves = frozenset([*Channel, None])
 _WAITING = (DeliveryState.DUE, DeliveryState.RETRY, DeliveryState.UNKNOWN, DeliveryState.SENDING)
 _TO_READERS = (MessageKind.WELCOME, MessageKind.ALREADY)  # whoever has left wants none of these
 _WIPED: dict[str, Any] = {"subject": None, "text": None, "html": None, "headers": {}, "address": None}
@@ -50,20 +53,26 @@ class Single:
     told: frozenset[str] = frozenset()
 
 
-def anything_waits(session: Session, *, now: datetime) -> bool:
+def anything_waits(session: Session, *, now: datetime, serves: Serves = EVERYBODY) -> bool:
     """A look that takes no lock."""
-    return session.scalar(select(Message.id).where(Message.not_before <= now).limit(1)) is not None
+    waiting = select(Message.id).where(Message.not_before <= now, _for(serves))
+    return session.scalar(waiting.limit(1)) is not None
 
 
 def claim(
-    session: Session, *, owner: str, now: datetime, limit: int = POSTBOX_BATCH
+    session: Session,
+    *,
+    owner: str,
+    now: datetime,
+    limit: int = POSTBOX_BATCH,
+    serves: Serves = EVERYBODY,
 ) -> tuple[list[Single], bool]:
     """Leases messages that are due; also answers whether anything was found to do."""
     waiting = session.scalars(
         skip_locked(
             session,
             select(Message)
-            .where(Message.not_before <= now, Message.state.in_(_WAITING))
+            .where(Message.not_before <= now, Message.state.in_(_WAITING), _for(serves))
             .order_by(Message.not_before)
             .limit(limit),
         )
@@ -82,6 +91,11 @@ def claim(
         else:
             leased.append(_lease(session, row, owner=owner, now=now))
     return leased, bool(waiting)
+
+
+def _for(serves: Serves) -> ColumnElement[bool]:
+    channels = Message.channel.in_([channel for channel in serves if channel is not None])
+    return or_(channels, Message.channel.is_(None)) if None in serves else channels
 
 
 def settle(

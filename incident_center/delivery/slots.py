@@ -6,6 +6,7 @@ theirs, which they do at their next look.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from sqlalchemy import delete, func, or_, select, update
@@ -13,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from incident_center.delivery.sql import changed, insert_ignoring, skip_locked
 from incident_center.models import ProviderSlot, WorkerBeat
+from incident_center.states import Channel
 
 LOOK_EVERY = timedelta(seconds=5)
 HELD_FOR = timedelta(seconds=30)
@@ -24,10 +26,12 @@ def fair_share(total: int, workers: int) -> int:
     return max(1, -(-total // max(1, workers)))
 
 
-def share(session: Session, provider_id: int, *, total: int, owner: str, now: datetime) -> int:
+def share(
+    session: Session, provider_id: int, *, channel: Channel, total: int, owner: str, now: datetime
+) -> int:
     """How many connections `owner` may keep to a provider that allows `total`; renews, gives back and takes."""
     _lay_out(session, provider_id, total)
-    most = fair_share(total, _workers(session, owner, now))
+    most = fair_share(total, _workers(session, owner, channel, now))
     of_provider = ProviderSlot.provider_id == provider_id
     mine = list(
         session.scalars(
@@ -55,9 +59,15 @@ def share(session: Session, provider_id: int, *, total: int, owner: str, now: da
     )
 
 
-def give_back(session: Session, owner: str) -> None:
+def renew(session: Session, owner: str, *, now: datetime) -> None:
+    """As part of a worker's sign of life: it may hang on the wire for longer than its slots are held."""
+    session.execute(update(ProviderSlot).where(ProviderSlot.owner == owner).values(until=now + HELD_FOR))
+
+
+def give_back(session: Session, owner: str, provider_ids: Collection[int]) -> None:
     """A worker that ends keeps nobody waiting for its slots."""
-    session.execute(update(ProviderSlot).where(ProviderSlot.owner == owner).values(owner=None, until=None))
+    mine = (ProviderSlot.owner == owner, ProviderSlot.provider_id.in_(provider_ids))
+    session.execute(update(ProviderSlot).where(*mine).values(owner=None, until=None))
 
 
 def _lay_out(session: Session, provider_id: int, total: int) -> None:
@@ -73,7 +83,8 @@ def _lay_out(session: Session, provider_id: int, total: int) -> None:
     insert_ignoring(session, ProviderSlot, rows)
 
 
-def _workers(session: Session, owner: str, now: datetime) -> int:
+def _workers(session: Session, owner: str, channel: Channel, now: datetime) -> int:
+    """Those who send on the channel; the others need no connection."""
     others = select(func.count()).select_from(WorkerBeat)
     awake = (WorkerBeat.beat_at > now - _AWAKE, WorkerBeat.owner != owner)
-    return 1 + (session.scalar(others.where(*awake)) or 0)
+    return 1 + (session.scalar(others.where(*awake, WorkerBeat.channels.contains(channel.value))) or 0)

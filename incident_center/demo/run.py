@@ -16,7 +16,7 @@ from incident_center.demo.seed import seed
 from incident_center.errors import Flaw, Refused
 from incident_center.schema import upgrade
 from incident_center.staff.tokens import add_token
-from incident_center.worker import Worker
+from incident_center.worker import Worker, lanes_of
 
 LOOPBACK = "127.0.0.1"
 DEFAULT_PORT = 8080
@@ -36,7 +36,7 @@ def run_demo(*, port: int, data_dir: Path, tell: Callable[[str], None]) -> None:
     center = build_center(demo_settings(data_dir=data_dir, port=port, secret_key=_secret(data_dir)))
     upgrade(center.database, center.settings.migrations_dir)
     server = _server(center, port)
-    worker = Worker(center)
+    worker = Worker(center, lanes=lanes_of(center.settings))
     beside = threading.Thread(target=worker.run, name="worker")
     _end_on_signals(server)
     beside.start()

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from incident_center.db import Base, Json
@@ -91,6 +91,8 @@ class WorkerBeat(Base):
 
     owner: Mapped[str] = mapped_column(String(80), primary_key=True)
     host: Mapped[str] = mapped_column(String(120))
+    # Those that it sends on ("email sms"). The database's default is for workers from before an upgrade.
+    channels: Mapped[str] = mapped_column(String(40), default="", server_default=text("''"))
     started_at: Mapped[datetime]
     beat_at: Mapped[datetime]
-    note: Mapped[str] = mapped_column(String(200), default="")
+    note: Mapped[str] = mapped_column(String(200), default="")  # what keeps it from its work

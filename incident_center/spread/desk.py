@@ -13,11 +13,12 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 
 from incident_center import clock
+from incident_center.beats import awake
 from incident_center.delivery import chunks
 from incident_center.spread.broker import MOST_WAITING, Broker, BrokerAway
 from incident_center.spread.queues import DELIVER, URGENT, URGENT_TASKS
 from incident_center.states import Channel
-from incident_center.worker import TROUBLE_SECONDS, Worker, awake
+from incident_center.worker import TROUBLE_SECONDS, Worker
 
 TURN_SECONDS = 2.0  # how long one task may go on before the queue gets its turn
 QUIET_SECONDS = 5.0  # without being woken, then a process looks for itself

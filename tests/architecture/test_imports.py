@@ -17,7 +17,7 @@ LAYERS = (
     ("tables", {"models", "schema", "center"}),
     ("delivery", {"delivery"}),
     ("rooms", {"incidents", "audience", "staff", "insights"}),
-    ("borders", {"web", "integrations", "worker", "spread", "doctor"}),
+    ("borders", {"web", "integrations", "worker", "beats", "spread", "doctor"}),
     (
         "entrances",
         {

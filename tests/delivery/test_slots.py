@@ -31,9 +31,9 @@ def look(database: Database, provider_id: int, owner: str, *, total: int, second
     """As a worker does it: a sign of life, then a look."""
     now = NOW + timedelta(seconds=seconds)
     with database.transaction() as session:
-        session.merge(WorkerBeat(owner=owner, host="here", started_at=NOW, beat_at=now))
+        session.merge(WorkerBeat(owner=owner, host="here", channels="email", started_at=NOW, beat_at=now))
         session.flush()
-        return slots.share(session, provider_id, total=total, owner=owner, now=now)
+        return slots.share(session, provider_id, channel=Channel.EMAIL, total=total, owner=owner, now=now)
 
 
 def test_a_worker_alone_keeps_all_and_gives_up_half_when_another_one_comes(
@@ -54,7 +54,7 @@ def test_slots_of_a_lost_worker_are_free_after_half_a_minute(database: Database,
 def test_a_worker_that_ends_gives_its_slots_back_at_once(database: Database, provider_id: int) -> None:
     look(database, provider_id, "one", total=3)
     with database.transaction() as session:
-        slots.give_back(session, "one")
+        slots.give_back(session, "one", [provider_id])
     assert look(database, provider_id, "two", total=3) == 2  # the first one's sign of life is still fresh
 
 
@@ -101,7 +101,7 @@ def test_two_workers_share_the_connections_that_the_settings_allow(
 def beat(post: Post, owner: str) -> None:
     with post.database.transaction() as session:
         now = post.clock() + timedelta(seconds=30)
-        session.merge(WorkerBeat(owner=owner, host="here", started_at=NOW, beat_at=now))
+        session.merge(WorkerBeat(owner=owner, host="here", channels="email", started_at=NOW, beat_at=now))
 
 
 def fill(post: Post, name: str, number: int) -> None:

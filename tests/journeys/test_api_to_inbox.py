@@ -19,7 +19,7 @@ from incident_center.delivery.questions import ledger_check
 from incident_center.models import Delivery, Subscriber
 from incident_center.staff.tokens import add_token
 from incident_center.states import Channel, DeliveryState
-from incident_center.worker import Worker
+from incident_center.worker import Worker, lanes_of
 from tests.builders import a_component, a_subscriber
 from tests.delivery.servers import Mailhost, SmsGateway, mailhost, plain, sms_gateway
 
@@ -47,7 +47,7 @@ def equipped(center: Center, smtp: Mailhost, gateway: SmsGateway) -> Center:
 
 @contextmanager
 def working(center: Center) -> Iterator[Worker]:
-    worker = Worker(center)
+    worker = Worker(center, lanes=lanes_of(center.settings))
     thread = threading.Thread(target=worker.run)
     thread.start()
     try:

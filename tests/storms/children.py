@@ -26,7 +26,7 @@ from incident_center.delivery.providers import build_providers
 from incident_center.house import House, build_house
 from incident_center.logs import configure_logging
 from incident_center.states import Phase
-from incident_center.worker import Worker
+from incident_center.worker import Worker, lanes_of
 from tests.incidents.scenes import declared, published
 from tests.storms.given import Given
 from tests.storms.points import Point, Trap
@@ -88,7 +88,7 @@ def run(center: Center, command: dict[str, Any]) -> int:
         case "work":
             _until_idle(Worker(center))
         case "run":
-            _until_told(Worker(center))
+            _until_told(Worker(center, lanes=lanes_of(center.settings)))
         case "publish":
             _publish(center)
         case "write":
