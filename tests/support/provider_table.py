@@ -15,6 +15,7 @@ from apprise.manager_plugins import NotificationManager
 
 from incident_center.delivery.outcome import Outcome
 from incident_center.delivery.transports.http_line import HttpAnswer
+from incident_center.delivery.transports.references import METADATA
 from incident_center.delivery.transports.sms_url import twilio_api, vonage_api
 from incident_center.delivery.transports.stock import read_failure
 
@@ -99,7 +100,7 @@ _OWN = (
         "smtp(s)://user:password@host:port?from=status@pay.example",
         "each step; after the final dot only the answer",
         "queue id",
-        "bounce mails",
+        "bounce mails; with `metadata=` the webhooks of SES, Postmark, Mailgun",
         "–",
         "–",
         "an SMTP server that fails at each step",
@@ -158,22 +159,28 @@ def _row(cells: Iterable[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def _stock(examples: dict[str, str]) -> list[str]:
-    rest = (
-        "refused, accepted, unknown",
-        "–",
-        "–",
-        "–",
-        "the service's own",
-        "its own HTTP requests, answered here",
-    )
-    rows = [(service_name(schema), f"`{shown(url)}`", *rest) for schema, url in examples.items()]
+def _stock(examples: dict[str, str], receipts: str) -> list[str]:
+    rows = [
+        (
+            service_name(schema),
+            f"`{shown(url)}`",
+            "refused, accepted, unknown",
+            "–",
+            "over its SMTP only" if schema in METADATA else receipts,
+            "–",
+            "the service's own",
+            "its own HTTP requests, answered here",
+        )
+        for schema, url in examples.items()
+    ]
     return [_row(row) for row in sorted(rows, key=lambda row: row[0].lower())]
 
 
 def providers() -> str:
     own = [_row((name, f"`{url}`", *rest)) for name, url, *rest in _OWN]
-    return "\n".join([_HEADER, "|---" * 8 + "|", *own, *_stock(STOCK_EMAIL), *_stock(STOCK_SMS)])
+    return "\n".join(
+        [_HEADER, "|---" * 8 + "|", *own, *_stock(STOCK_EMAIL, "–"), *_stock(STOCK_SMS, "signed JSON")]
+    )
 
 
 _NOW = datetime(2026, 1, 1, tzinfo=UTC)
