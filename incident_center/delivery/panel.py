@@ -42,7 +42,8 @@ _HANDED_OVER = (
 )
 _LATER = (DeliveryState.RETRY, DeliveryState.UNKNOWN)
 REASONS = 30  # shown; a lead reads no more
-_SPELLINGS = 500  # providers put numbers of their own into their words
+_SPELLINGS = 500  # of one reason, by which its first people are found
+_ROWS_AT_ONCE = 1_000
 PEOPLE = 50
 # Queue numbers, message ids: letters and digits mixed, or long numbers.
 _OWN_NUMBER = re.compile(r"\b(?=\w*\d)(?=\w*[A-Za-z])\w{8,}\b|\b\d{5,}\b")
@@ -122,31 +123,62 @@ def reasons(session: Session, update_id: int) -> list[Reason]:
 
     Words that differ in a provider's own numbers alone are one reason.
     """
-    merged: dict[str, list[Any]] = {}
-    for row in session.execute(reasons_query(update_id)):
-        merged.setdefault(_key(row), []).append(row)
-    found = [_reason(key, rows) for key, rows in merged.items()]
+    merged: dict[tuple[Any, ...], _Merging] = {}
+    for row in session.execute(reasons_query(update_id).execution_options(yield_per=_ROWS_AT_ONCE)):
+        said = (row.channel, row.state, row.code, _OWN_NUMBER.sub("…", row.detail or ""))
+        merged.setdefault(said, _Merging(row)).add(row)
+    found = [one.reason(said) for said, one in merged.items()]
     later = DeliveryState.RETRY  # these may still come right
     return sorted(found, key=lambda one: (one.state is later, -one.number, one.key))[:REASONS]
 
 
 def reasons_query(update_id: int) -> Select[*tuple[Any, ...]]:
-    number = func.count().label("number")
     return (
         select(
             Delivery.channel,
             Delivery.state,
             Delivery.code,
             Delivery.detail,
-            number,
+            func.count().label("number"),
             func.min(Delivery.at).label("first"),
             func.max(Delivery.at).label("last"),
         )
         .where(apart(update_id, TROUBLE))
         .group_by(Delivery.channel, Delivery.state, Delivery.code, Delivery.detail)
-        .order_by(number.desc())
-        .limit(_SPELLINGS)
     )
+
+
+class _Merging:
+    """A reason while its spellings are read: with a number of the provider's own in each there may be as many as
+    people, so only some are kept."""
+
+    def __init__(self, row: Any) -> None:
+        self.often, self.number = row, 0
+        self.first, self.last = row.first, row.last
+        self.spellings: list[str | None] = []
+
+    def add(self, row: Any) -> None:
+        self.number += row.number
+        self.first, self.last = min(self.first, row.first), max(self.last, row.last)
+        if row.number > self.often.number:
+            self.often = row
+        if len(self.spellings) < _SPELLINGS:
+            self.spellings.append(row.detail)
+
+    def reason(self, said: tuple[Any, ...]) -> Reason:
+        channel, state, code, words = said
+        told = f"{channel.value}|{state.value}|{code}|{words}"
+        return Reason(
+            key=hashlib.sha256(told.encode()).hexdigest()[:12],
+            channel=channel,
+            state=state,
+            code=code,
+            words=self.often.detail,
+            spellings=tuple(self.spellings),
+            number=self.number,
+            first=self.first,
+            last=self.last,
+        )
 
 
 def people(session: Session, update_id: int, reason: Reason) -> list[tuple[int, datetime]]:
@@ -197,24 +229,4 @@ def _health(name: str, channel: Channel, row: Provider | None) -> Health:
         last_trouble_at=row.last_trouble_at if row else None,
         code=row.last_code if row else None,
         words=row.last_words if row else None,
-    )
-
-
-def _key(row: Any) -> str:
-    words = _OWN_NUMBER.sub("…", row.detail or "")
-    said = f"{row.channel.value}|{row.state.value}|{row.code}|{words}"
-    return hashlib.sha256(said.encode()).hexdigest()[:12]
-
-
-def _reason(key: str, rows: list[Any]) -> Reason:
-    return Reason(
-        key=key,
-        channel=rows[0].channel,
-        state=rows[0].state,
-        code=rows[0].code,
-        words=rows[0].detail,
-        spellings=tuple(row.detail for row in rows),
-        number=sum(row.number for row in rows),
-        first=min(row.first for row in rows),
-        last=max(row.last for row in rows),
     )

@@ -102,6 +102,24 @@ def test_words_that_differ_in_a_providers_own_numbers_are_one_reason(post: Post,
         assert len(panel.people(session, troubled.id, one)) == 2
 
 
+def test_every_spelling_of_a_reason_is_counted_and_no_other_reason_vanishes(
+    database: Database, house: House
+) -> None:
+    """Relays put a number of their own into each answer."""
+    with database.transaction() as session:
+        update_id = publish(session, house).id
+        refused = {"at": NOW, "update_id": update_id, "attempts": 1, "fence": 0, "possibly_twice": False}
+        refused |= {"apart": False, "channel": Channel.EMAIL, "state": DeliveryState.FAILED, "code": "552"}
+        said = [f"too long, seen by relay 8F3A{number:04}C99D01" for number in range(1_200)]
+        rows = [refused | {"subscriber_id": place, "detail": words} for place, words in enumerate(said)]
+        rows.append(refused | {"subscriber_id": 5_000, "code": "550", "detail": "blocked"})
+        insert_all(session, Delivery, rows)
+    with database.reading() as session:
+        many, one = panel.reasons(session, update_id)
+        assert [(many.code, many.number), (one.code, one.number)] == [("552", 1_200), ("550", 1)]
+        assert len(panel.people(session, update_id, many)) == panel.PEOPLE
+
+
 def test_what_waits_for_another_try_is_told_with_its_time(post: Post, troubled: Update, clock: Clock) -> None:
     with post.database.reading() as session:
         seen = panel.wire(session, troubled.id, progress(session, troubled.id))
