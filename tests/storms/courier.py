@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from incident_center.delivery.courier import MayGo, Posted
 from incident_center.delivery.limits import NO_LIMITS, ProviderLimits
@@ -17,10 +17,11 @@ class Crashed(BaseException):
 
 @dataclass(frozen=True)
 class Arrived:
-    """One letter of an update that has reached its reader."""
+    """One letter of an update that has reached its reader; `number` is what the provider calls it."""
 
     update_id: int
     subscriber_id: int
+    number: str = field(default="", compare=False)
 
 
 # What becomes of a letter: the outcome that the worker hears, and whether the reader has got it.
@@ -61,9 +62,11 @@ class World:
             self.crash_after -= 1
         outcome, taken = FATES[self.fates.pop() if self.fates else "accepted"]
         about = of_update(letter.message_id.strip("<>"))
-        if taken and about is not None:
-            self.arrived.append(Arrived(*about))
-        return outcome
+        if not taken or about is None:
+            return outcome
+        number = f"Q{len(self.arrived)}"
+        self.arrived.append(Arrived(*about, number))
+        return replace(outcome, provider_ref=number) if outcome and outcome.provider_ref else outcome
 
 
 class WorldCourier:
