@@ -18,10 +18,18 @@ from typing import Any
 from benchmarks.installation import POSTGRESQL
 from benchmarks.report import LAST, put_into, table
 from benchmarks.scenarios import Result, ours
+from incident_center.delivery.fanout import CHUNK, CHUNKS_A_STEP
+from incident_center.delivery.ledger import BATCH, WAVES
+from incident_center.states import Channel
 
 AUDIENCES = (1_000_000, 10_000_000, 100_000_000)
 MINUTES = (5, 15, 60)
 GIGA = 1e9
+# One process at a time cuts an audience: a step of delivery/fanout.py walks so many people in about 50 ms.
+WALKED = CHUNK * CHUNKS_A_STEP / 0.05
+WAVE = BATCH[Channel.EMAIL] // WAVES[Channel.EMAIL]  # people of one transaction
+COMMITS = 1600  # a second, what one PostgreSQL is counted with; not measured here
+LEDGER = COMMITS * WAVE
 
 
 @dataclass(frozen=True)
@@ -60,6 +68,11 @@ def workers_for(people: int, minutes: int, of: Measured) -> int:
     return max(1, 1 + math.ceil(max(0.0, rate - of.alone) / of.each))
 
 
+def installations_for(people: int, minutes: int) -> int:
+    """Audiences of their own, each with one database and one process that cuts."""
+    return math.ceil(people / (minutes * 60) / min(WALKED, LEDGER))
+
+
 def tables(run: dict[str, Any]) -> str:
     of = measured(run)
     rates = table(
@@ -72,6 +85,11 @@ def tables(run: dict[str, Any]) -> str:
             ("ledger, bytes a person", f"{of.database_bytes:,.0f}"),
             ("a message, bytes", f"{of.message_bytes:,}"),
             ("cores for workers, relay and database together", of.cores),
+            ("cutting, people a second (10,000 in about 50 ms: `delivery/fanout.py`)", f"{WALKED:,.0f}"),
+            (
+                f"ledger, people a second ({COMMITS:,} commits of {WAVE}: assumed, not measured)",
+                f"{LEDGER:,}",
+            ),
         ],
     )
     return f"{rates}\n\n{_sizes(of)}\n"
@@ -82,11 +100,13 @@ def _sizes(of: Measured) -> str:
     for people in AUDIENCES:
         for minutes in MINUTES:
             rate = people / (minutes * 60)
+            parts = installations_for(people, minutes)
             rows.append(
                 (
                     f"{people:,} people in {minutes} minutes",
                     f"{rate:,.0f}",
-                    f"{workers_for(people, minutes, of):,}",
+                    parts,
+                    f"{workers_for(math.ceil(people / parts), minutes, of):,}",
                     f"{rate * of.log_bytes / 1e6:,.1f}",
                     f"{rate * of.message_bytes * 8 / GIGA:,.2f}",
                     f"{people * of.database_bytes / GIGA:,.1f}",
@@ -95,7 +115,8 @@ def _sizes(of: Measured) -> str:
     titles = (
         "",
         "e-mails a second",
-        "e-mail processes",
+        "installations",
+        "e-mail processes in each",
         "log, MB/s",
         "to the relays, Gbit/s",
         "ledger an update, GB",

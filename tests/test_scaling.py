@@ -9,10 +9,12 @@ from sqlalchemy import func, select, text
 
 from benchmarks.installation import POSTGRESQL
 from benchmarks.report import BEGIN, END
-from benchmarks.scaling import Measured, measured, tables, workers_for
+from benchmarks.scaling import Measured, installations_for, measured, tables, workers_for
 from benchmarks.scenarios import ours
 from incident_center import clock
+from incident_center.application import build_app
 from incident_center.center import Center
+from incident_center.db import Database
 from incident_center.delivery.questions import ledger_check
 from incident_center.models import Delivery
 from incident_center.states import DeliveryState
@@ -89,8 +91,16 @@ def test_the_ledger_is_partitioned_and_old_updates_go_as_the_page_says(center: C
     assert _run(center, what_may_go) == [(beyond + 1,)]
     for statement in (drop.partition("COMMIT;\n")[0] + "COMMIT;", drop.partition("COMMIT;\n")[2]):
         _run(center, statement)
-    for portion in portions.strip().split("\n"):
+    assert _run(center, _OLD_AND_NEW) == [(8,)]
+    for portion in portions.strip().split(";\n"):
         _run(center, portion)
+    assert _run(center, _LEFT) == [
+        ("not applied",),
+        ("young",),
+        ("young try",),
+        ("young",),
+        ("tried lately",),
+    ]
     assert (_accepted(center, before), _accepted(center, beyond)) == (0, 30)
     _send(center)
 
@@ -106,6 +116,25 @@ def test_a_row_that_is_there_already_is_seen_on_a_partitioned_ledger(center: Cen
     assert _run(center, "SELECT count(*) FROM deliveries_0") == [(1,)]
 
 
+# Receipts that name no update, and single messages, which belong to none.
+_OLD_AND_NEW = """WITH
+heard AS (INSERT INTO receipts
+(source, event_key, channel, provider_ref, state, permanent, happened_at, received_at, applied_at)
+SELECT 'twilio', name, 'sms', 'x', 'delivered', false, heard, heard, applied FROM (VALUES
+    ('old', now() - interval '2 years', now()), ('not applied', now() - interval '2 years', NULL),
+    ('young', now(), now())) AS rows (name, heard, applied) RETURNING 1),
+sent AS (INSERT INTO messages
+(id, kind, key, channel, address, language, headers, created_at, expires_at, at, state, attempts, fence,
+    possibly_twice)
+SELECT id, 'welcome', name, 'email', 'anna@example.com', 'en', '{}', gone, gone, gone, 'failed', 1, 1, false
+FROM (VALUES
+    (1, 'old', now() - interval '2 years'), (2, 'young', now()), (3, 'tried lately', now() - interval '2 years'))
+    AS rows (id, name, gone) RETURNING 1),
+tried AS (INSERT INTO attempts (message_id, number, at, state, detail) VALUES
+    (1, 1, now() - interval '2 years', 'failed', 'old try'), (3, 1, now(), 'failed', 'young try') RETURNING 1)
+SELECT (SELECT count(*) FROM heard) + (SELECT count(*) FROM sent) + (SELECT count(*) FROM tried);"""
+_LEFT = """SELECT event_key FROM receipts UNION ALL SELECT detail FROM attempts
+UNION ALL SELECT key FROM messages;"""
 _TWICE = """INSERT INTO deliveries
 (at, update_id, subscriber_id, attempts, fence, possibly_twice, apart, channel, state)
 SELECT now(), 5, 7, 1, 0, false, false, 'email', 'accepted' FROM generate_series(1, 2);"""
@@ -117,6 +146,23 @@ def test_further_workers_are_counted_with_what_the_second_one_added() -> None:
     assert workers_for(1_000_000, 60, ONE) == 1
     assert workers_for(10_000_000, 15, ONE) == 2  # 11,111 a second: 8,000 and one more
     assert workers_for(100_000_000, 60, ONE) == 5  # 27,778: 8,000 and 3.3 times 6,000, rounded up
+
+
+def test_more_than_one_database_carries_is_divided() -> None:
+    assert installations_for(100_000_000, 60) == 1
+    assert installations_for(100_000_000, 5) == 9  # 333,333 a second, 40,000 for each ledger
+
+
+@pytest.mark.parametrize("kind", ["liveness", "readiness"])
+def test_a_database_that_is_away_ends_no_pod(center: Center, kind: str) -> None:
+    """The page's probes ask for what needs no database."""
+    (probe,) = re.findall(kind + r": (tcpSocket 8000|GET `[^`]+`)", PAGE)
+    away = replace(center, database=Database("postgresql+psycopg://nobody@127.0.0.1:1/nothing"))
+    client = build_app(center=away).test_client()
+    assert client.get("/healthz").status_code == 503
+    if kind == "readiness":
+        with client.get(probe.removeprefix("GET ").strip("`")) as answer:
+            assert answer.status_code == 200
 
 
 def test_the_tables_come_from_the_run() -> None:
@@ -135,6 +181,6 @@ def test_the_tables_come_from_the_run() -> None:
         },
     }
     assert measured(run) == ONE
-    assert "| 100,000,000 people in 60 minutes | 27,778 | 5 | 3.6 | 0.44 | 9.0 |" in tables(run)
+    assert "| 100,000,000 people in 60 minutes | 27,778 | 1 | 5 | 3.6 | 0.44 | 9.0 |" in tables(run)
     assert BEGIN in PAGE
     assert END in PAGE

@@ -86,7 +86,7 @@ class Desk:
             with self._worker.center.database.reading() as session:
                 free = chunks.number_free(session, channel, most=awake(session, now=clock.now()))
         except DBAPIError:
-            return  # the turn that follows tells of it
+            return  # a turn tells of it
         if free:
             self._wake(DELIVER, channel, number=free, most=free)
 
