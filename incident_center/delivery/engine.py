@@ -18,21 +18,22 @@ from sqlalchemy.orm import Session
 
 from incident_center import clock as house_clock
 from incident_center.db import Database
-from incident_center.delivery import check, chunks, fanout, pace, postbox, receipt_rows, receipts, rows, slots
+from incident_center.delivery import check, chunks, fanout, pace, postbox, receipt_rows, receipts, slots
 from incident_center.delivery.bulk import Bulk
 from incident_center.delivery.dispatch import Dispatch
 from incident_center.delivery.health import Health
 from incident_center.delivery.installation import Guard
 from incident_center.delivery.leases import Lease, LeaseKeeper, surely
-from incident_center.delivery.ledger import BATCH, Due, Result, renewal
+from incident_center.delivery.ledger import Due, Result, renewal
 from incident_center.delivery.mailer import Mailer
 from incident_center.delivery.postbox import EVERYBODY, Serves
 from incident_center.delivery.providers import Providers, build_providers
+from incident_center.delivery.rowwise import Rowwise
 from incident_center.delivery.rules import Try
 from incident_center.delivery.sms_couriers import SmppCourier
 from incident_center.delivery.transports.smpp_inbox import SmppReceipt, Text
 from incident_center.house import House
-from incident_center.models import Delivery, Message
+from incident_center.models import Message
 from incident_center.states import Channel, MessageKind
 
 _log = structlog.get_logger()
@@ -89,6 +90,17 @@ class Engine:
             health=self._health,
             keeper=self._keeper,
         )
+        self._rows = Rowwise(
+            database,
+            house,
+            owner=owner,
+            clock=clock,
+            dispatch=self._dispatch,
+            mailer=self._mailer,
+            health=self._health,
+            keeper=self._keeper,
+            bulk=self._bulk,
+        )
 
     def expand_once(self) -> bool:
         """Cuts the next chunks of an open fan-out; settles chunks that were overtaken."""
@@ -126,7 +138,7 @@ class Engine:
         """Sends what is due on one channel: rows first, then bulk for a second."""
         now = self._clock()
         with self._database.reading() as session:
-            waits = rows.anything_waits(session, channel, now=now)
+            waits = self._rows.any_waits(session, channel, now=now)
             open_chunks = chunks.any_open(session, channel)
             if not (waits or open_chunks):
                 return False
@@ -136,7 +148,7 @@ class Engine:
         self._register()
         if not self._dispatch.ready(channel, now):
             return False
-        if waits and self._send_rows(channel):
+        if waits and self._rows.run(channel, tell=self._tell_of_poison):
             return True
         return open_chunks and self._bulk.run(channel, tell=self._tell_of_poison)
 
@@ -224,36 +236,6 @@ class Engine:
             with suppress(DBAPIError), self._database.transaction() as session:
                 ids = [self._health.ids[courier.name] for _, courier in self._shared]
                 slots.give_back(session, self._owner, ids)
-
-    def _send_rows(self, channel: Channel) -> bool:
-        now = self._clock()
-        with self._database.transaction() as session:
-            room = self._bulk.room(session, channel, BATCH[channel], now=now)
-            if not room.number:
-                return False
-            batch, found = rows.claim(session, channel=channel, owner=self._owner, now=now, limit=room.number)
-            self._bulk.marked(session, room, len(batch.people), now=now)
-            self._mailer.load(session, {due.update_id for due in batch.people}, channel)
-        if not batch.people:
-            return found
-        keep = renewal(Delivery, batch.ids, batch.fences)
-        with self._keeper.hold(keep, since=now) as lease:
-            results = self._dispatch.send(channel, batch.people, lease.is_ours)
-        surely(lambda: self._settle_rows(results), lease)
-        self._tell_of_poison(results)
-        return True
-
-    def _settle_rows(self, results: Sequence[Result]) -> None:
-        with self._database.transaction() as session:
-            self._health.tell(session)
-            self._health.spare(session, self._clock())
-            rows.settle(
-                session,
-                house=self._house,
-                results=results,
-                now=self._clock(),
-                provider_ids=self._health.ids,
-            )
 
     def _send_single(self, single: postbox.Single, lease: Lease) -> None:
         tries: list[Try] = []

@@ -8,13 +8,16 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 from sqlalchemy.exc import DataError, OperationalError
 from sqlalchemy.orm import Session
 
 from incident_center.db import Database
 from incident_center.delivery import chunks, leases, rows
+from incident_center.delivery.fanout import queue_current_status
 from incident_center.delivery.leases import Lease, LeaseKeeper, surely
 from incident_center.delivery.questions import ledger_check
+from incident_center.models import Delivery
 from incident_center.states import Channel, DeliveryState
 from tests.builders import a_subscriber
 from tests.delivery.servers import Mailhost, SmsGateway
@@ -156,3 +159,39 @@ def test_one_lease_that_cannot_be_kept_does_not_end_the_others(
         kept.clear()
         assert kept.wait(5)
     keeper.stop()
+
+
+def test_rows_whose_claim_was_committed_without_an_answer_go_out_at_once(
+    post: Post, smtp: Mailhost, clock: Clock
+) -> None:
+    """One that is new, one that is tried again, and one that may have arrived and is sent again."""
+    with post.database.transaction() as session:
+        publish(session, post.house, now=clock())
+    post.work()
+    with post.database.transaction() as session:
+        for place in range(3):
+            reader = a_subscriber(session, email=f"reader{place}@example.com")
+            queue_current_status(session, subscriber=reader, now=clock())
+        retried, unknown = list(session.scalars(select(Delivery)))[1:]
+        retried.state, retried.attempts = DeliveryState.RETRY, 1
+        unknown.state, unknown.attempts = DeliveryState.UNKNOWN, 1
+    before = [row.state for row in post.rows()]
+
+    def cut() -> None:
+        if any(row.state is DeliveryState.SENDING for row in post.rows()):
+            raise OperationalError("COMMIT", None, Exception("the connection is lost"))
+
+    post.database.committed = cut
+    with pytest.raises(OperationalError):
+        post.engine.deliver_once(Channel.EMAIL)
+    post.database.committed = lambda: None
+    assert {row.state for row in post.rows()} == {DeliveryState.SENDING}
+    clock.move(seconds=1)
+    post.work()
+    assert before == [DeliveryState.DUE, DeliveryState.RETRY, DeliveryState.UNKNOWN]
+    assert len(smtp.mails) == 3
+    assert [(row.state, row.possibly_twice) for row in post.rows()] == [
+        (DeliveryState.ACCEPTED, False),
+        (DeliveryState.ACCEPTED, False),
+        (DeliveryState.ACCEPTED, True),
+    ]

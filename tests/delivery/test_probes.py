@@ -128,12 +128,12 @@ def test_a_provider_that_leaves_us_in_the_dark_is_rested_and_nobody_is_moved(
     smtp.replies = lambda step, _: DROP if step == "dot" else None
     with mailhost() as second:
         post = open_post(email=f"{smtp.url} {second.url}")
-        readers(post, 40)
+        readers(post, 80)
         post.work()
         assert provider(post).state is ProviderState.RESTING
         in_the_dark = {mail.recipient for mail in smtp.mails}
-        assert 3 <= len(in_the_dark) <= 12
-        assert len(second.mails) == len(set(second.recipients())) == 40 - len(in_the_dark)
+        assert 3 <= len(in_the_dark) <= 30  # the two waves that were on the wire
+        assert len(second.mails) == len(set(second.recipients())) == 80 - len(in_the_dark)
         assert not in_the_dark & set(second.recipients())
         states = [row.state for row in post.rows()]
         assert states.count(DeliveryState.UNKNOWN) == len(in_the_dark)

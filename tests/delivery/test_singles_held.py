@@ -107,7 +107,7 @@ def test_a_worker_that_is_told_to_end_tells_the_rest_of_the_team_later(
             now=clock(),
             lifetime=HOUR,
         )
-    smtp.replies = lambda *_: post.engine.halt()  # type: ignore[func-returns-value]
+    smtp.replies = lambda *_: post.engine.halt()
     post.engine.singles_once()
     assert smtp.recipients() == ["one@pay.example"]
     (note,) = messages(post)
