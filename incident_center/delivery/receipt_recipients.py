@@ -10,8 +10,9 @@ from datetime import datetime, timedelta
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from incident_center.delivery.people import chunk_is_open
 from incident_center.delivery.receipt_rows import Target
-from incident_center.models import Delivery, Fanout, Message, Subscriber
+from incident_center.models import Chunk, Delivery, Fanout, Message, Subscriber
 from incident_center.states import Channel, DeliveryState
 
 _FANOUTS = 20  # the newest; each costs one look into the ledger's key
@@ -24,21 +25,46 @@ _ON_ITS_WAY = (
     DeliveryState.UNKNOWN,
     DeliveryState.BOUNCED,
 )
+Sent = tuple[datetime, Target]  # when, and what
 
 
 def by_recipient(session: Session, recipient: str, *, at: datetime, now: datetime) -> Target | None:
-    """The newest text to this number that had been sent by `at` and has no number of the gateway's yet."""
+    """The newest text to this number that had been sent by `at` and has no number of the gateway's yet. One that is
+    on the wire has no row: its receipt waits for it."""
     phone = "".join(letter for letter in recipient if letter.isdigit()).removeprefix("00")
     person = session.scalar(select(Subscriber.id).where(Subscriber.phone == f"+{phone}"))
     if person is None:
         return None
-    update = _update(session, person, by=at + _APART, now=now)
-    single = _single(session, person, by=at + _APART, now=now)
-    found = [one for one in (update, single) if one is not None]
+    by = at + _APART
+    looks = (
+        _on_the_wire(session, person, by=by),
+        _update(session, person, by=by, now=now),
+        _single(session, person, by=by, now=now),
+    )
+    found = [one for one in looks if one is not None]
     return max(found, key=lambda one: one[0])[1] if found else None
 
 
-def _update(session: Session, person: int, *, by: datetime, now: datetime) -> tuple[datetime, Target] | None:
+def _on_the_wire(session: Session, person: int, *, by: datetime) -> Sent | None:
+    """Each update has one chunk with this reader, and those that are marked in it are few."""
+    rows = session.execute(
+        select(Chunk.batch_at, Chunk.update_id, Chunk.batch).where(
+            chunk_is_open(),
+            Chunk.channel == Channel.SMS,
+            Chunk.first_id <= person,
+            Chunk.last_id >= person,
+            Chunk.batch_at <= by,
+        )
+    )
+    marked = [
+        (row.batch_at, Target(update_id=row.update_id, subscriber_id=person))
+        for row in rows
+        if person in row.batch
+    ]
+    return max(marked, key=lambda one: one[0], default=None)
+
+
+def _update(session: Session, person: int, *, by: datetime, now: datetime) -> Sent | None:
     recent = session.scalars(select(Fanout.update_id).order_by(Fanout.id.desc()).limit(_FANOUTS)).all()
     sent = func.coalesce(Delivery.since, Delivery.at)
     row = session.execute(
@@ -58,7 +84,7 @@ def _update(session: Session, person: int, *, by: datetime, now: datetime) -> tu
     return None if row is None else (row.sent, Target(update_id=row.update_id, subscriber_id=person))
 
 
-def _single(session: Session, person: int, *, by: datetime, now: datetime) -> tuple[datetime, Target] | None:
+def _single(session: Session, person: int, *, by: datetime, now: datetime) -> Sent | None:
     row = session.execute(
         select(Message.created_at, Message.id)
         .where(

@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from incident_center.center import Center
 from incident_center.db import Database
+from incident_center.delivery.receipts import receipts_once
 from incident_center.models import Delivery, Message, Subscriber
 from incident_center.states import DeliveryState
 from tests.builders import NOW, an_incident, mai
@@ -19,7 +20,6 @@ from tests.delivery.stories import Clock, Post, publish, with_providers
 from tests.receipts.cast import a_single, reasons
 from tests.receipts.senders import gateway
 
-pytestmark = pytest.mark.one_database
 S = DeliveryState
 MAI = "+12125550123"
 
@@ -31,8 +31,12 @@ def stock() -> Iterator[SmsGateway]:
 
 
 @pytest.fixture
-def post(database: Database, center: Center, stock: SmsGateway) -> Iterator[Post]:
+def post(
+    database: Database, center: Center, stock: SmsGateway, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Post]:
     """Mai has been told of one update by SMS, an hour ago, and of another one now."""
+    # The clock of this house stands still, the database server's does not.
+    monkeypatch.setattr(Database, "clock_skew", lambda *_: 0.0)
     clock = Clock(NOW - timedelta(hours=1))
     made = Post(database, with_providers(center.house, sms=stock.url), clock)
     with database.transaction() as session:
@@ -73,6 +77,22 @@ def test_a_receipt_finds_the_newest_text_to_its_number(post: Post, hook: FlaskCl
 def test_a_receipt_is_never_about_a_text_that_was_sent_after_it(post: Post, hook: FlaskClient) -> None:
     told(hook, event("e-1", "delivered", NOW - timedelta(minutes=59)))
     assert states(post) == [S.DELIVERED, S.ACCEPTED]
+
+
+def test_a_receipt_that_overtakes_our_own_note_of_the_text_waits_for_it(
+    post: Post, stock: SmsGateway, hook: FlaskClient, database: Database
+) -> None:
+    """Gateways with a short way to the phone report while the wave that the text went out with is still under way."""
+    with database.transaction() as session:
+        publish(session, post.house)
+
+    def report(_: str) -> None:
+        told(hook, event("e-1", "delivered", provider_ref="0A01"))
+
+    stock.answer = report
+    post.work()
+    receipts_once(database, post.house, now=NOW)
+    assert states(post) == [S.ACCEPTED, S.ACCEPTED, S.DELIVERED]
 
 
 def test_a_number_that_is_gone_is_written_to_no_more(
