@@ -15,13 +15,14 @@ from sqlalchemy.exc import OperationalError
 from incident_center import clock, worker
 from incident_center.center import Center
 from incident_center.db import Database
-from incident_center.delivery import slots
+from incident_center.delivery import installation, slots
 from incident_center.delivery.singles import queue_message
 from incident_center.models import (
     Chunk,
     Delivery,
     Fanout,
     Incident,
+    Installation,
     Promise,
     ProviderSlot,
     Update,
@@ -354,6 +355,19 @@ def test_a_worker_whose_clock_is_off_takes_nobodys_leases_and_says_so(
         pass
     running.engine.release()
     assert len(smtp.mails) == 2
+
+
+def test_a_restored_database_shows_before_anything_is_due(center: Center) -> None:
+    running = Worker(center)
+    running.round({"look"})
+    with center.database.transaction() as session:
+        session.get_one(Installation, 1).fingerprint = "elsewhere"
+    again = Worker(center)
+    again.round({"look"})
+    with center.database.reading() as session:
+        assert installation.is_held(session)
+    for one in (running, again):
+        one.engine.release()
 
 
 def test_signs_of_life_from_yesterday_are_forgotten(center: Center) -> None:

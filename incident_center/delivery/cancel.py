@@ -65,7 +65,7 @@ def stop_fanout(session: Session, *, update_id: int, now: datetime) -> Rest | No
     rest = rest_of(session, update_id)
     if not rest.number:
         return None
-    _close_the_walk(session, fanout, now=now)
+    close_the_walk(session, fanout, now=now)
     fanout.state = FanoutState.CANCELLED
     session.flush()
     waiting = skip_locked(session, select(Delivery.subscriber_id).where(apart(update_id, WAITING)))
@@ -75,7 +75,7 @@ def stop_fanout(session: Session, *, update_id: int, now: datetime) -> Rest | No
     return rest
 
 
-def _close_the_walk(session: Session, fanout: Fanout, *, now: datetime) -> None:
+def close_the_walk(session: Session, fanout: Fanout, *, now: datetime) -> None:
     """Whom the walk has not reached stands in one closed chunk a channel, so that the numbers add up."""
     closed = {
         "fanout_id": fanout.id,

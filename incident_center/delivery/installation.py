@@ -14,13 +14,18 @@ import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import structlog
-from sqlalchemy import select, text, update
+from sqlalchemy import func, or_, select, text, update
 from sqlalchemy.orm import Session
 
 from incident_center import clock as house_clock
 from incident_center.db import SKEW_MAX, Database
+from incident_center.delivery.cancel import close_the_walk
+from incident_center.delivery.fanout import LIVE, people_left
+from incident_center.delivery.ledger import unknown_rows
+from incident_center.delivery.people import chunk_is_open
 from incident_center.delivery.sql import insert_ignoring
 from incident_center.house import House
 from incident_center.models import Chunk, Delivery, Fanout, Installation, Message
@@ -120,42 +125,77 @@ def is_held(session: Session) -> bool:
     return session.scalar(select(Installation.seen_fingerprint).where(Installation.id == _ROW)) is not None
 
 
-def confirm(session: Session, *, by: str, now: datetime) -> None:
-    """A lead says that this installation may send. What was on its way when it was copied ends here.
+def confirm(session: Session, *, by: str, now: datetime) -> int:
+    """A lead says that this installation may send. What was on its way when it was copied ends here; answers how many
+    updates that were.
 
     Its outcomes may have been lost: sending on could tell people twice, and the next update tells everybody.
     """
     row = session.get(Installation, _ROW)
     if row is None or row.seen_fingerprint is None:
-        return
+        return 0
     row.fingerprint, row.marker = row.seen_fingerprint, None
     row.seen_fingerprint = row.seen_at = None
     row.confirmed_at, row.confirmed_by = now, by
-    _end_what_was_on_its_way(session, now=now)
+    return _end_what_was_on_its_way(session, now=now)
 
 
-def _end_what_was_on_its_way(session: Session, *, now: datetime) -> None:
-    live = (FanoutState.OPEN, FanoutState.CUT)
-    session.execute(update(Fanout).where(Fanout.state.in_(live)).values(state=FanoutState.CANCELLED))
+def _end_what_was_on_its_way(session: Session, *, now: datetime) -> int:
+    """A fan-out that is done stays as it is. Answers how many updates have somebody who is not written to."""
+    live = Fanout.state.in_(LIVE)
+    half_done = or_(
+        Fanout.state == FanoutState.OPEN, Fanout.id.in_(select(Chunk.fanout_id).where(chunk_is_open()))
+    )
+    waiting = Fanout.update_id.in_(select(Delivery.update_id).where(Delivery.not_before.is_not(None)))
+    number = session.scalar(select(func.count(Fanout.id)).where(live, or_(half_done, waiting))) or 0
+    for fanout in session.scalars(select(Fanout).where(live, half_done)).all():
+        close_the_walk(session, fanout, now=now)
+        fanout.state = FanoutState.CANCELLED
+    session.flush()
+    _close_chunks(session, now=now)
+    for table in (Delivery, Message):
+        _end_rows(session, table, now=now)
+    return number
+
+
+def _close_chunks(session: Session, *, now: datetime) -> None:
+    """Whoever was on the wire when the copy was made may have been written to."""
+    for chunk in session.scalars(select(Chunk).where(chunk_is_open(), Chunk.batch_at.is_not(None))).all():
+        chunk.written += unknown_rows(session, chunk, chunk.batch, now=now, again=None)
+    session.flush()
     session.execute(
         update(Chunk)
-        .where(Chunk.state == ChunkState.OPEN)
+        .where(chunk_is_open())
         .values(
             state=ChunkState.CANCELLED,
             finished_at=now,
-            left=Chunk.size - Chunk.written,
+            left=people_left(),
             fence=Chunk.fence + 1,
+            batch=[],
+            batch_at=None,
+            owner=None,
+            lease_until=None,
         )
-        .values(batch=[], batch_at=None, owner=None, lease_until=None)
+        .execution_options(synchronize_session=False)
     )
-    for table in (Delivery, Message):
+
+
+def _end_rows(session: Session, table: type[Delivery | Message], *, now: datetime) -> None:
+    """What waits ends; what may have been accepted stays unknown, and nothing is sent again."""
+    flying = {"state": DeliveryState.UNKNOWN, "code": "worker-lost", "attempts": table.attempts + 1}
+    ends: dict[DeliveryState, dict[str, Any]] = {
+        DeliveryState.SENDING: flying,
+        DeliveryState.UNKNOWN: {},
+        DeliveryState.DUE: {"state": DeliveryState.CANCELLED},
+        DeliveryState.RETRY: {"state": DeliveryState.CANCELLED},
+    }
+    free = {"not_before": None, "owner": None, "lease_until": None, "fence": table.fence + 1, "at": now}
+    for state, values in ends.items():
         session.execute(
             update(table)
-            .where(table.not_before.is_not(None), table.state != DeliveryState.UNKNOWN)
-            .values(state=DeliveryState.CANCELLED, not_before=None, fence=table.fence + 1, at=now)
-        )
-        session.execute(
-            update(table).where(table.not_before.is_not(None)).values(not_before=None, fence=table.fence + 1)
+            .where(table.not_before.is_not(None), table.state == state)
+            .values(**free | values)
+            .execution_options(synchronize_session=False)
         )
 
 

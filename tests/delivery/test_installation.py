@@ -8,11 +8,15 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+from sqlalchemy import select, update
+
 from incident_center.db import Database
-from incident_center.delivery import installation
-from incident_center.models import Installation
-from incident_center.states import DeliveryState
-from tests.builders import olivia
+from incident_center.delivery import chunks, fanout, installation
+from incident_center.delivery.questions import ledger_check, progress
+from incident_center.models import Delivery, Fanout, Installation
+from incident_center.states import Channel, DeliveryState, FanoutState
+from tests.builders import a_subscriber, olivia
 from tests.delivery.servers import Mailhost
 from tests.delivery.stories import Clock, Post, publish
 
@@ -119,6 +123,59 @@ def test_a_backup_that_is_copied_over_the_file_is_noticed(
     assert held(restored)
     restored.engine.release()
     restored.database.dispose()
+
+
+def test_only_what_was_half_done_ends_and_the_ledger_adds_up(
+    post: Post, smtp: Mailhost, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One fan-out is done, one is marked and partly cut: marked people may have it, the rest certainly not."""
+    monkeypatch.setattr(fanout, "CHUNK", 2)
+    monkeypatch.setattr(fanout, "CHUNKS_A_STEP", 2)
+    published(post)
+    post.work()
+    with post.database.transaction() as session:
+        for _ in range(9):
+            a_subscriber(session)
+        update_id = publish(session, post.house, now=clock()).id
+    post.engine.expand_once()
+    with post.database.transaction() as session:
+        batch, _ = chunks.claim(session, channel=Channel.EMAIL, owner="lost", now=clock(), limit=1)
+        assert batch is not None
+    pretend_that_it_lived_elsewhere(post)
+    clock.move(seconds=11)
+    post.work()
+    assert len(smtp.mails) == 1
+    with post.database.transaction() as session:
+        assert installation.confirm(session, by="lead@example.com", now=clock()) == 1
+        assert installation.confirm(session, by="lead@example.com", now=clock()) == 0
+    clock.move(minutes=2)
+    post.work()
+    with post.database.reading() as session:
+        states = {one.update_id: one.state for one in session.scalars(select(Fanout))}
+        assert states.pop(update_id) is FanoutState.CANCELLED
+        assert set(states.values()) == {FanoutState.CUT}
+        (told,) = progress(session, update_id).by_channel.values()
+        assert told == {DeliveryState.UNKNOWN: 1, DeliveryState.CANCELLED: 9}
+        assert ledger_check(session, update_id) == []
+    assert len(smtp.mails) == 1
+
+
+def test_what_was_on_the_wire_in_a_copy_is_unknown_and_not_cancelled(post: Post, clock: Clock) -> None:
+    published(post)
+    post.work()
+    with post.database.transaction() as session:
+        session.execute(
+            update(Delivery).values(
+                state=DeliveryState.SENDING, not_before=clock(), owner="lost", lease_until=clock()
+            )
+        )
+    pretend_that_it_lived_elsewhere(post)
+    clock.move(seconds=11)
+    post.work()
+    with post.database.transaction() as session:
+        installation.confirm(session, by="lead@example.com", now=clock())
+    post.work()
+    assert (post.row().state, post.row().not_before) == (DeliveryState.UNKNOWN, None)
 
 
 def _copy(source: Path, target: Path) -> None:

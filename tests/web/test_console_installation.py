@@ -6,7 +6,8 @@ from incident_center.center import Center
 from incident_center.delivery import installation
 from incident_center.models import AuditEntry, Installation
 from tests.builders import NOW
-from tests.web.browser import signed_in
+from tests.incidents.scenes import declared, published
+from tests.web.browser import signed_in, text_of
 
 PATH = "/console/installation"
 
@@ -33,7 +34,12 @@ def test_the_board_says_that_nothing_is_sent_and_a_lead_confirms(app: Flask, cen
     assert refused.status_code == 422
     assert "Tick the box" in refused.text
     form["sure"] = ["yes"]
-    assert lead.post(PATH, form).status_code == 303
+    with center.database.transaction() as session:
+        incident = declared(session, center.house, now=NOW)
+        published(session, center.house, incident, now=NOW)
+    confirmed = lead.post(PATH, form)
+    assert confirmed.status_code == 303
+    assert "1 update ended half-way" in text_of(lead.get(confirmed.headers["Location"]).text)
     assert "restored or copied" not in lead.get("/console/").text
     with center.database.reading() as session:
         assert not installation.is_held(session)

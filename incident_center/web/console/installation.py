@@ -26,13 +26,15 @@ def confirm_installation() -> ResponseReturnValue:
             "sure", "missing", "Tick the box first: two installations must not write to the same customers."
         )
         return _page(flaw, held=True), 422
+    ended = 0
     with center().database.transaction() as session:
         if installation.is_held(session):
             now = clock.now()
-            installation.confirm(session, by=guard.by(), now=now)
+            ended = installation.confirm(session, by=guard.by(), now=now)
             audit.record(session, by=guard.by(), action="installation.confirmed", now=now)
-    return redirect(url_for("console.board"), 303)
+    return redirect(url_for("console.held_installation", ended=ended), 303)
 
 
 def _page(*flaws: Flaw, held: bool) -> str:
-    return render_template("console/installation.html", held=held, flaws=flaws)
+    ended = request.args.get("ended", type=int)
+    return render_template("console/installation.html", held=held, ended=ended, flaws=flaws)
