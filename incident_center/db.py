@@ -27,6 +27,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 from sqlalchemy.types import TypeDecorator
 
@@ -129,6 +130,15 @@ class Database:
         with self.engine.connect() as connection:
             theirs: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
         return (now - theirs).total_seconds()
+
+    def takes_writes(self) -> bool:
+        """Tries it with a change of a worker's sign of life into itself: False when the disk is full, for one."""
+        try:
+            with self.engine.begin() as connection:
+                connection.execute(text("UPDATE worker_beats SET note = note"))
+        except DBAPIError:
+            return False
+        return True
 
     def dispose(self) -> None:
         self.engine.dispose()

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from flask import Flask
 from freezegun.api import FrozenDateTimeFactory
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from incident_center.center import Center
 from incident_center.models import Component, ComponentChange, WorkerBeat
@@ -105,3 +105,30 @@ def test_a_status_that_is_none_of_ours_is_refused(lead: Browser, center: Center)
         component = a_component(session, "cards")
     assert lead.post(f"/console/components/{component.id}", {"status": "on_fire"}).status_code == 422
     assert lead.post("/console/components/999", {"status": "operational"}).status_code == 404
+
+
+def test_a_database_without_room_is_not_taken_for_a_missing_worker(lead: Browser, center: Center) -> None:
+    """The page itself writes nothing."""
+    _beat(center, ago=timedelta(minutes=2))
+    with center.database.transaction() as session:
+        for deed in ("INSERT", "UPDATE", "DELETE"):
+            for table in ("worker_beats", "staff", "audit_entries", "incidents"):
+                session.execute(text(_NO_ROOM.format(deed=deed, table=table)))
+    for path in ("/console/", "/console/board"):
+        page = lead.get(path, htmx=True)
+        assert page.status_code == 200
+        assert "The database takes no writes; its disk may be full." in text_of(page.text)
+        assert "No worker has been seen" not in text_of(page.text)
+
+
+_NO_ROOM = (
+    "CREATE TRIGGER no_room_{table}_{deed} BEFORE {deed} ON {table}"
+    " BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"
+)
+
+
+def test_what_keeps_a_worker_from_its_work_stands_on_the_board(lead: Browser, center: Center) -> None:
+    _beat(center, ago=timedelta(seconds=5))
+    with center.database.transaction() as session:
+        session.scalars(select(WorkerBeat)).one().note = "its clock is ahead of the database's"
+    assert "A worker on h says: its clock is ahead of the database's." in text_of(lead.get("/console/").text)

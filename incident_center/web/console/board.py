@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from incident_center import clock
+from incident_center.db import Database
 from incident_center.delivery import installation
 from incident_center.errors import Flaw, Refused
 from incident_center.incidents import questions
@@ -42,20 +43,26 @@ class Board:
     recent: list[Incident]
     worker_seen: datetime | None
     unwatched: bool
+    unwritable: bool
+    notes: list[WorkerBeat]
     held: bool
 
 
-def read_board(session: Session, *, now: datetime) -> Board:
+def read_board(session: Session, database: Database, *, now: datetime) -> Board:
     cards = [_card(session, incident, now) for incident in questions.open_incidents(session)]
     cards.sort(key=lambda card: card.promise.due_at if card.promise else now)  # the most pressing first
     seen = session.scalar(select(func.max(WorkerBeat.beat_at)))
+    unwatched = seen is None or now - seen > WORKER_SILENT
+    troubled = (WorkerBeat.note != "", WorkerBeat.beat_at > now - WORKER_SILENT)
     return Board(
         cards=cards,
         kept=questions.kept_rate(session),
         components=questions.components(session),
         recent=questions.recent_incidents(session, limit=8),
         worker_seen=seen,
-        unwatched=seen is None or now - seen > WORKER_SILENT,
+        unwatched=unwatched,
+        unwritable=unwatched and not database.takes_writes(),
+        notes=list(session.scalars(select(WorkerBeat).where(*troubled).order_by(WorkerBeat.owner))),
         held=installation.is_held(session),
     )
 
@@ -75,7 +82,8 @@ def _card(session: Session, incident: Incident, now: datetime) -> Card:
 @guard.require("viewer")
 def board() -> ResponseReturnValue:
     with center().database.reading() as session:
-        return render_template("console/board.html", board=read_board(session, now=clock.now()))
+        board = read_board(session, center().database, now=clock.now())
+        return render_template("console/board.html", board=board)
 
 
 @blueprint.get("/board")
@@ -85,9 +93,8 @@ def board_news() -> ResponseReturnValue:
     if not request.headers.get("HX-Request"):
         return redirect(url_for("console.board"), 303)
     with center().database.reading() as session:
-        response = make_response(
-            render_template("console/_board.html", board=read_board(session, now=clock.now()))
-        )
+        board = read_board(session, center().database, now=clock.now())
+        response = make_response(render_template("console/_board.html", board=board))
     response.headers["Vary"] = "HX-Request"
     return response
 
