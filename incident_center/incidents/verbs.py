@@ -8,6 +8,7 @@ from incident_center.incidents.inputs import Declaration, DraftInput, Publicatio
 from incident_center.incidents.preview import Preview, preview
 from incident_center.incidents.publish import publication_flaws, publish_update
 from incident_center.incidents.scripts import correction_script, phase_script, script_for
+from incident_center.incidents.sending import note_call_list, send_again, stop_sending
 
 __all__ = [
     "Declaration",
@@ -19,6 +20,7 @@ __all__ = [
     "declare",
     "discard_draft",
     "fix_typo",
+    "note_call_list",
     "open_draft",
     "phase_script",
     "preview",
@@ -26,6 +28,8 @@ __all__ = [
     "publish_update",
     "save_draft",
     "script_for",
+    "send_again",
     "set_component_status",
+    "stop_sending",
     "withdraw",
 ]

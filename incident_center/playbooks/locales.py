@@ -101,3 +101,13 @@ def _offset(text: str) -> timedelta:
     hours, minutes = text[1:].split(":")
     size = timedelta(hours=int(hours), minutes=int(minutes))
     return -size if text.startswith("-") else size
+
+
+@lru_cache
+def language_name(language: str) -> str:
+    """A language in its own words: "Deutsch"."""
+    try:
+        locale = Locale.parse(language, sep="-")
+    except (UnknownLocaleError, ValueError):
+        return language
+    return (locale.get_display_name(locale) or language).capitalize()

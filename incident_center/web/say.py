@@ -1,13 +1,12 @@
 """How staff pages say times, numbers and the vocabularies. English, 24 hours, the house's zone."""
 
 from datetime import datetime, timedelta
-from functools import cache
 from zoneinfo import ZoneInfo
 
-from babel import Locale, UnknownLocaleError
 from flask import Flask
 
 from incident_center import clock
+from incident_center.playbooks.locales import language_name
 from incident_center.states import DeliveryState
 from incident_center.web.context import center
 
@@ -105,16 +104,6 @@ def anchor(path: str) -> str:
         return "-".join(parts[:3])
     known = {"next_update_by": "next_at", "started_at": "started_at", "reason": "reason", "code": "code"}
     return "-".join(parts) if parts[0] == "confirmed" and len(parts) == 2 else known.get(path, "")
-
-
-@cache
-def language_name(language: str) -> str:
-    """A language in its own words: "Deutsch"."""
-    try:
-        locale = Locale.parse(language, sep="-")
-    except (UnknownLocaleError, ValueError):
-        return language
-    return (locale.get_display_name(locale) or language).capitalize()
 
 
 def number(value: int) -> str:

@@ -82,6 +82,8 @@ def test_every_call_tells_its_errors_its_role_and_what_it_is_for(document: dict[
             r for status, r in operation["responses"].items() if status in {"200", "201"} and "content" in r
         ]
         for response in good:
+            if set(response["content"]) == {"text/csv"}:
+                continue
             name = response["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
             assert document["components"]["schemas"][name]["examples"], name
         for status, response in operation["responses"].items():
@@ -151,7 +153,10 @@ def test_generated_requests_find_no_fault(
         def hold(case: schemathesis.Case[Any]) -> None:
             nonlocal tried
             tried += 1
-            _aim(case, {"incident_id": first["incident_id"], "subscriber_id": subscriber})
+            _aim(
+                case,
+                {"incident_id": first["incident_id"], "update_id": first["id"], "subscriber_id": subscriber},
+            )
             body_is_wrong = case.meta is not None and case.meta.is_negative_at(ParameterLocation.BODY)
             response = case.call(headers=own)
             refused_for_its_size = (

@@ -167,7 +167,7 @@ def test_a_second_incident_does_not_wait_for_the_whole_first_one(
         assert dict(session.execute(cut).all()) == dict.fromkeys(both, 3)
     claimed = []
     for turn in (list.sort, list.reverse) * 2:
-        monkeypatch.setattr(chunks.random, "shuffle", turn)
+        monkeypatch.setattr("random.shuffle", turn)
         with post.database.transaction() as session:
             batch, _ = chunks.claim(session, channel=Channel.EMAIL, owner="w", now=NOW, limit=50)
             assert batch is not None

@@ -98,7 +98,7 @@ def test_whoever_moves_while_a_letter_is_on_the_wire_to_them_is_told_there_when_
     batch = claimed(post)
     _change(post, batch.people[0].subscriber_id, channel=Channel.SMS, phone=NUMBER)
     post.work()
-    assert smtp.mails == gateway.texts == []
+    assert (smtp.mails, gateway.texts) == ([], [])
     _hand_back_untried(post, batch)
     clock.move(seconds=3)
     post.work()

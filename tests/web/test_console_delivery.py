@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from incident_center import clock
 from incident_center.center import Center
+from incident_center.delivery.state_words import STATES
 from incident_center.models import (
     AuditEntry,
     Delivery,
@@ -323,5 +324,5 @@ def test_times_are_said_as_exactly_as_they_are_known() -> None:
         "measuring…",
     ]
     assert words.speed(5, moving=False) == "–"
-    assert set(words.STATES) == set(DeliveryState)
+    assert set(STATES) == set(DeliveryState)
     assert set(Channel) == {Channel.EMAIL, Channel.SMS}

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from incident_center.integrations.api_v1 import (
     catalog,
+    delivery,
     inbound,
     incidents,
     problems,
@@ -22,6 +23,7 @@ from incident_center.integrations.api_v1.sentences import flaws_of
 
 CALLS = (
     catalog,
+    delivery,
     inbound,
     incidents,
     promises,

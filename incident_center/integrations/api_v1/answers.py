@@ -234,3 +234,15 @@ class InboundOut(Answer):
     reply: str | None = Field(
         description="A text to send back, where the gateway can; null when there is none."
     )
+
+
+class StoppedOut(Answer):
+    """A stopped update. Who was on the wire at that moment still gets it."""
+
+    update_id: int
+    not_written_to: int = Field(description="People who do not get it; 0 when it was stopped before.")
+
+
+class SentAgainOut(Answer):
+    update_id: int
+    people: int = Field(description="Written to once more; 0 when nobody is left in these states.")

@@ -121,6 +121,24 @@ class IncidentIn(Strict):
     update: FirstUpdateIn | None = Field(default=None, description="Published in the same transaction.")
 
 
+class NothingIn(Strict):
+    """The call says it all: send {}."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{}]})
+
+
+class SendAgainIn(Strict):
+    """Who is written to once more. People who may have it ('unknown') get it twice, and are counted as such."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"states": ["failed", "expired"]}]})
+
+    states: list[Literal["failed", "expired", "quarantined", "unknown"]] = Field(min_length=1, max_length=4)
+    as_of: Instant | None = Field(
+        default=None,
+        description="When you read the numbers: whose state has changed since is left out. Left out: now.",
+    )
+
+
 class SubscriberIn(Strict):
     """A customer to enrol. They are asked to confirm; nothing else is sent before they do."""
 
@@ -201,6 +219,10 @@ class InboundSmsIn(BaseModel):
 
 class IncidentPath(BaseModel):
     incident_id: PathId
+
+
+class UpdatePath(BaseModel):
+    update_id: PathId
 
 
 class SubscriberPath(BaseModel):

@@ -150,6 +150,7 @@ ANSWERS: dict[str, Any] = {  # name of the answer's schema -> one example
         "rate": {"kept": 40, "kept_by_holding": 3, "late": 1, "open": 1},
         "next": None,
     },
+    "SentAgainOut": {"update_id": 40, "people": 17},
     "SnippetsOut": {
         "channel": "phone",
         "language": "en",
@@ -160,6 +161,7 @@ ANSWERS: dict[str, Any] = {  # name of the answer's schema -> one example
         "next_update_by": "2026-11-21T13:45:00Z",
         "items": [_SNIPPET],
     },
+    "StoppedOut": {"update_id": 40, "not_written_to": 880},
     "SubscriberOut": _SUBSCRIBER,
     "UpdateOut": _UPDATE,
 }

@@ -13,10 +13,11 @@ from incident_center.incidents.inputs import DraftInput, Publication
 from incident_center.incidents.rules import ENDING
 from incident_center.models import Component, Draft
 from incident_center.playbooks import Words, words_problems
+from incident_center.playbooks.locales import language_name
 from incident_center.states import ComponentStatus, Phase, UpdateKind
 from incident_center.web.local_times import read_next_update
 from incident_center.web.numbers import row_number, row_numbers
-from incident_center.web.say import label, language_name
+from incident_center.web.say import label
 
 LISTS = ("known", "unknown", "doing", "you_can")
 FIELDS = ("subject", *LISTS, "sms", "phone")

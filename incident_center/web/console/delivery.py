@@ -8,18 +8,19 @@ from sqlalchemy.orm import Session
 
 from incident_center import clock
 from incident_center.delivery import resend
+from incident_center.delivery.call_list import call_list
 from incident_center.delivery.cancel import rest_of
 from incident_center.delivery.not_reached import not_reached
 from incident_center.delivery.speed import Readings
+from incident_center.delivery.state_words import STATES
 from incident_center.errors import Conflict, Flaw, NotThere, Refused
-from incident_center.incidents.sending import WHY_NOT, note_call_list, send_again, stop_sending
+from incident_center.incidents import verbs
+from incident_center.incidents.sending import WHY_NOT
 from incident_center.models import Update
 from incident_center.staff import guard
 from incident_center.states import DeliveryState
 from incident_center.web.console.blueprint import blueprint
-from incident_center.web.console.delivery_list import call_list
 from incident_center.web.console.delivery_view import Panel, read_panel
-from incident_center.web.console.delivery_words import STATES
 from incident_center.web.context import center
 from incident_center.web.numbers import row_number
 
@@ -67,7 +68,7 @@ def stop_form(update_id: int) -> ResponseReturnValue:
 def stop(update_id: int) -> ResponseReturnValue:
     try:
         with center().database.transaction() as session:
-            number = stop_sending(session, update_id=update_id, by=guard.by(), now=clock.now())
+            number = verbs.stop_sending(session, update_id=update_id, by=guard.by(), now=clock.now())
     except Conflict as conflict:
         with center().database.reading() as session:
             return _stop_page(session, update_id, conflict=str(conflict)), 409
@@ -88,7 +89,7 @@ def again(update_id: int) -> ResponseReturnValue:
     now = clock.now()
     try:
         with center().database.transaction() as session:
-            number = send_again(
+            number = verbs.send_again(
                 session,
                 update_id=update_id,
                 states=chosen,
@@ -111,7 +112,7 @@ def take_call_list(update_id: int) -> ResponseReturnValue:
     """A POST, because taking people's numbers along is noted; the file is written while it is read."""
     here, now = center(), clock.now()
     with here.database.transaction() as session:
-        update = note_call_list(session, update_id=update_id, by=guard.by(), now=now)
+        update = verbs.note_call_list(session, update_id=update_id, by=guard.by(), now=now)
         name = f"{update.incident.ref}-update-{update.number}-not-reached.csv"
     response = Response(
         call_list(not_reached(here.database, update_id, now=now), zone=here.house.zone),

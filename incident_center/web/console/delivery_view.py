@@ -12,6 +12,7 @@ from incident_center.delivery.fanout import LIVE
 from incident_center.delivery.not_reached import LISTED
 from incident_center.delivery.panel import Reason, Wire
 from incident_center.delivery.questions import Progress, progress
+from incident_center.delivery.state_words import STATES
 from incident_center.models import Fanout, Update, WorkerBeat
 from incident_center.states import Channel, DeliveryState, FanoutState
 from incident_center.web.console import delivery_words as words
@@ -154,7 +155,7 @@ def _standing(fanout: Fanout | None, *, going: bool, now: datetime) -> str:
 
 def _lines(told: Progress) -> list[Line]:
     lines = []
-    for state, (label, hint) in words.STATES.items():
+    for state, (label, hint) in STATES.items():
         cells = [states.get(state, 0) for states in told.by_channel.values()]
         if sum(cells) or state is DeliveryState.ACCEPTED:
             lines.append(Line(state, label, hint, cells))
