@@ -58,25 +58,11 @@ class Engine:
         mine = {channel: couriers for channel, couriers in providers.by_channel.items() if channel in serves}
         self._serves, self._providers = serves, replace(providers, by_channel=mine)
         self._mailer = Mailer(house)
-        names = {
-            courier.name: channel
-            for channel, couriers in self._providers.by_channel.items()
-            for courier in couriers
-        }
-        self._rates = {
-            courier.name: courier.limits.rate
-            for couriers in self._providers.by_channel.values()
-            for courier in couriers
-            if courier.limits.rate is not None
-        }
-        self._shared = [
-            (channel, courier)
-            for channel, couriers in self._providers.by_channel.items()
-            for courier in couriers
-            if courier.limits.connections is not None
-        ]
+        each = [(channel, courier) for channel, couriers in mine.items() for courier in couriers]
+        self._rates = {one.name: one.limits.rate for _, one in each if one.limits.rate is not None}
+        self._shared = [(channel, one) for channel, one in each if one.limits.connections is not None]
         self._shared_at: datetime | None = None
-        self._health = Health(names, owner=owner)
+        self._health = Health({one.name: channel for channel, one in each}, owner=owner)
         self._dispatch = Dispatch(self._providers, self._mailer, health=self._health, clock=clock)
         self._keeper = LeaseKeeper(database, clock)
         self._guard = guard or Guard(database, house, clock=clock)
