@@ -1,6 +1,6 @@
 """All measurements by one command: peers and ours in the same run, as JSON and as tables.
 
-    python -m benchmarks [--size small|full] [--only local distant million sms overtaking] [--out FILE]
+    python -m benchmarks [--size small|medium|full] [--only local distant million sms overtaking] [--out FILE]
 
 docs/benchmarks.md says what is measured and how to read it. Ends with 1 when a part failed: a message was lost, an
 outcome is missing, a worker told of an error. A promise that was not kept is said in the table.

@@ -25,7 +25,7 @@ from email.policy import SMTP
 from email.utils import format_datetime
 from pathlib import Path
 
-from incident_center.config import Settings, asset_dir
+from benchmarks.installation import settings
 from incident_center.db import Base, Database
 from incident_center.delivery.ledger import Due
 from incident_center.delivery.mailer import Mailer
@@ -100,7 +100,7 @@ class Bench:
     """One published update, and a mailer for each channel that has loaded its words."""
 
     def __init__(self, folder: Path) -> None:
-        self.house = build_house(_settings(folder))
+        self.house = build_house(settings(f"sqlite:///{folder}/compose.db", folder))
         self._database = Database(self.house.settings.database_url)
         Base.metadata.create_all(self._database.engine)
         with self._database.transaction() as session:
@@ -193,20 +193,6 @@ def main() -> None:
     asked.json.parent.mkdir(parents=True, exist_ok=True)
     told = [{**asdict(one), "ratio": one.ratio} for one in results]
     asked.json.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
-
-
-def _settings(folder: Path) -> Settings:
-    return Settings(
-        database_url=f"sqlite:///{folder}/compose.db",
-        data_dir=folder,
-        secret_key="only-for-benchmarks-" * 3,
-        public_url="https://status.example.com",
-        playbooks_dir=asset_dir("playbooks"),
-        templates_dir=asset_dir("templates"),
-        migrations_dir=asset_dir("migrations"),
-        company="Example Pay",
-        testing=True,
-    )
 
 
 def _words(house: House) -> dict[str, Words]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from benchmarks.installation import POSTGRESQL, Installation
@@ -69,16 +70,9 @@ def deliver(
         first = wait_until(
             lambda: watch.look() > 0, seconds=_FIRST_SECONDS, every=0.002, problem="no message came"
         )
-        last = wait_for_progress(
-            watch.look, goal=people, every=_LOOK_SECONDS, patience=PATIENCE, problem="the relay"
-        )
-        stored = wait_for_progress(
-            lambda: installation.stored(update_id),
-            goal=people,
-            every=_LOOK_SECONDS,
-            patience=PATIENCE,
-            problem="the ledger",
-        )
+        wait = partial(wait_for_progress, goal=people, every=_LOOK_SECONDS, patience=PATIENCE)
+        last = wait(watch.look, problem="the relay")
+        stored = wait(lambda: installation.stored(update_id), problem="the ledger")
         log = installation.log_position() - log
         watch.look()
         running.sample()

@@ -18,9 +18,8 @@ import subprocess
 import sys
 import time
 from collections import deque
-from typing import Self
 
-from benchmarks.relay import ROOT, answers, free_port, wait_until
+from benchmarks.relay import ROOT, Served
 
 _RECEIVE = 1 << 18
 _READ = select.EPOLLIN
@@ -127,30 +126,17 @@ class Proxy:
                 one.sock.close()
 
 
-class Distance:
+class Distance(Served):
     """The proxy's process in front of a relay."""
 
     def __init__(self, relay_port: int, *, round_trip: float) -> None:
         """`round_trip` in seconds."""
-        self.port, self._relay_port, self._one_way = free_port(), relay_port, round_trip / 2
-        self._process: subprocess.Popen[bytes] | None = None
+        super().__init__()
+        self._relay_port, self._one_way = relay_port, round_trip / 2
 
-    def __enter__(self) -> Self:
+    def _begin(self) -> subprocess.Popen[bytes]:
         told = (self.port, self._relay_port, self._one_way * 1000)
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.distance", *map(str, told)], cwd=ROOT
-        )
-        wait_until(lambda: answers(self.port), seconds=20, every=0.02, problem="the proxy did not start")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait(timeout=10)
-
-    @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        return subprocess.Popen([sys.executable, "-m", "benchmarks.distance", *map(str, told)], cwd=ROOT)
 
     def round_trip(self, times: int = 50) -> float:
         """Median seconds that a NOOP takes when nothing else is under way."""

@@ -17,16 +17,16 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from flask.testing import FlaskClient
 from sqlalchemy import insert, text
 
+from benchmarks.installation import settings
 from incident_center import create_app, schema
 from incident_center.center import Center, build_center
-from incident_center.config import Settings, asset_dir
 from incident_center.models import Subscriber
 from incident_center.staff.tokens import add_token
 from incident_center.states import Channel, SubscriberState
@@ -56,7 +56,7 @@ class Publisher:
 
     def __init__(self, url: str, folder: Path, audience: int) -> None:
         self.audience = audience
-        self.center = build_center(_settings(url, folder))
+        self.center = build_center(replace(settings(url, folder), testing=True))
         schema.upgrade(self.center.database, self.center.settings.migrations_dir)
         now = datetime.now(UTC)
         with self.center.database.transaction() as session:
@@ -168,20 +168,6 @@ def main() -> None:
         kind: {"ratio": ratio(all_), "runs": [asdict(one) for one in all_]} for kind, all_ in results.items()
     }
     asked.json.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
-
-
-def _settings(url: str, folder: Path) -> Settings:
-    return Settings(
-        database_url=url,
-        data_dir=folder,
-        secret_key="only-for-benchmarks-" * 3,
-        public_url="https://status.example.com",
-        playbooks_dir=asset_dir("playbooks"),
-        templates_dir=asset_dir("templates"),
-        migrations_dir=asset_dir("migrations"),
-        company="Example Pay",
-        testing=True,
-    )
 
 
 def _fill(center: Center, audience: int, now: datetime) -> None:

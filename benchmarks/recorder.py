@@ -16,9 +16,9 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self, TextIO, cast
+from typing import TextIO, cast
 
-from benchmarks.relay import ROOT, answers, free_port, wait_until
+from benchmarks.relay import ROOT, Served
 
 _MESSAGE_ID = re.compile(rb"^message-id:\s*(<[^>]+>)", re.IGNORECASE | re.MULTILINE)
 _RECIPIENT = re.compile(rb"<([^>]*)>")
@@ -105,33 +105,19 @@ class Arrival:
     size: int
 
 
-class Recorder:
+class Recorder(Served):
     """The recorder's process, for one measurement."""
 
     def __init__(self, folder: Path, *, first: int = 0) -> None:
-        self.port = free_port()
+        super().__init__()
         self.kept = folder / f"kept-{self.port}"
         self.kept.mkdir()
         self._log = folder / f"recorder-{self.port}"
         self._first = first
-        self._process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> Self:
+    def _begin(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "benchmarks.recorder", str(self.port), str(self._log)]
-        self._process = subprocess.Popen(
-            [*command, "--keep", str(self.kept), "--first", str(self._first)], cwd=ROOT
-        )
-        wait_until(lambda: answers(self.port), seconds=20, every=0.02, problem="the recorder did not start")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait(timeout=10)
-
-    @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        return subprocess.Popen([*command, "--keep", str(self.kept), "--first", str(self._first)], cwd=ROOT)
 
     def taken(self) -> int:
         with self._log.open("rb") as log:

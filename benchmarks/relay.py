@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Self
 
 ROOT = Path(__file__).parent.parent
-START_SECONDS = 10.0
+START_SECONDS = 20.0
 # smtp-sink writes "sess=… quit=… mesg=…" after each message, to whatever its standard output is.
 _COUNTED = re.compile(rb"mesg=(\d+)[\r\n]")
 _TAIL = 200
@@ -74,36 +74,49 @@ def answers(port: int) -> bool:
     return True
 
 
-class Relay:
-    """A fresh smtp-sink on a free port of this machine, for one measurement."""
+class Served:
+    """A server of ours in a process of its own, on a free port of this machine, for one measurement."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self) -> None:
         self.port = free_port()
-        self._counts = folder / f"sink-{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        command = [program("smtp-sink"), "-c", "-m", str(_CONNECTIONS_MAX)]
-        if os.geteuid() == 0:
-            command += ["-u", "nobody"]  # it refuses to serve as root
-        with self._counts.open("wb") as counts:
-            self._process = subprocess.Popen(
-                [*command, f"127.0.0.1:{self.port}", str(_CONNECTIONS_MAX)], stdout=counts
-            )
-        wait_until(
-            lambda: answers(self.port), seconds=START_SECONDS, every=0.01, problem="smtp-sink did not start"
-        )
+        self._process = self._begin()
+        problem = f"{type(self).__name__} did not start"
+        wait_until(lambda: answers(self.port), seconds=START_SECONDS, every=0.01, problem=problem)
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._process is not None:
             self._process.terminate()
             self._process.wait(timeout=10)
-        self._counts.unlink(missing_ok=True)
 
     @property
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
+
+    def _begin(self) -> subprocess.Popen[bytes]:
+        raise NotImplementedError
+
+
+class Relay(Served):
+    """A fresh smtp-sink."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._counts = folder / f"sink-{self.port}"
+
+    def _begin(self) -> subprocess.Popen[bytes]:
+        command = [program("smtp-sink"), "-c", "-m", str(_CONNECTIONS_MAX)]
+        if os.geteuid() == 0:
+            command += ["-u", "nobody"]  # it refuses to serve as root
+        with self._counts.open("wb") as counts:
+            return subprocess.Popen([*command, self.address, str(_CONNECTIONS_MAX)], stdout=counts)
+
+    def __exit__(self, *_: object) -> None:
+        super().__exit__()
+        self._counts.unlink(missing_ok=True)
 
     def taken(self) -> int:
         """Messages whose final dot it has answered with 250."""

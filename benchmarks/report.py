@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -205,16 +205,21 @@ def put_into(document: Path, text: str) -> None:
     document.write_text(f"{before}{BEGIN}\n{text}{END}{after}", encoding="utf-8")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+def tell(what: Callable[[dict[str, Any]], str], doc: str) -> None:
+    """A run's JSON file, told by `what`: printed, or put into a document. `doc` says how to call it."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     parser.add_argument("file", type=Path, nargs="?", default=LAST)
     parser.add_argument("--into", type=Path)
     asked = parser.parse_args()
-    text = markdown(json.loads(asked.file.read_text(encoding="utf-8")))
+    text = what(json.loads(asked.file.read_text(encoding="utf-8")))
     if asked.into is None:
         print(text)
     else:
         put_into(asked.into, text)
+
+
+def main() -> None:
+    tell(markdown, __doc__ or "")
 
 
 if __name__ == "__main__":

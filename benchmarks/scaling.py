@@ -7,16 +7,13 @@ Without --into the tables are printed. With it they replace what stands between 
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 import statistics
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from benchmarks.installation import POSTGRESQL
-from benchmarks.report import LAST, put_into, table
+from benchmarks.report import table, tell
 from benchmarks.scenarios import Result, ours
 from incident_center.delivery.fanout import CHUNK, CHUNKS_A_STEP
 from incident_center.delivery.ledger import BATCH, WAVES
@@ -125,15 +122,7 @@ def _sizes(of: Measured) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("file", type=Path, nargs="?", default=LAST)
-    parser.add_argument("--into", type=Path)
-    asked = parser.parse_args()
-    text = tables(json.loads(asked.file.read_text(encoding="utf-8")))
-    if asked.into is None:
-        print(text)
-    else:
-        put_into(asked.into, text)
+    tell(tables, __doc__ or "")
 
 
 if __name__ == "__main__":
