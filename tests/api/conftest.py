@@ -1,33 +1,21 @@
 """Four programs with tokens, and a clock that the test moves."""
 
-from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 import pytest
 from flask import Flask
 
-from incident_center import clock
 from incident_center.center import Center
 from incident_center.db import Database
 from incident_center.models import Incident
 from incident_center.staff.tokens import add_token
 from tests.api.door import Door, an_update
 from tests.builders import NOW, a_component, an_incident
+from tests.support.hands import hands
+
+__all__ = ["hands"]
 
 ROLES = ("lead", "agent", "viewer", "inbound")
-
-
-@pytest.fixture
-def hands(monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
-    """The clock stands at NOW; call it to move the hands."""
-    at = [NOW]
-    monkeypatch.setattr(clock, "now", lambda: at[0])
-
-    def move(by: timedelta) -> None:
-        at[0] += by
-
-    return move
 
 
 @pytest.fixture

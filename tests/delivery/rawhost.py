@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +215,21 @@ class _Conversation:
         return bool(more)
 
 
+async def _talk(host: Rawhost, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    host.connections += 1
+    host.live += 1
+    host._writers.add(writer)
+    try:
+        with suppress(OSError, _Dropped, asyncio.CancelledError):
+            await _Conversation(host, reader, writer).run()
+    finally:
+        host.live -= 1
+        host._writers.discard(writer)
+        writer.close()
+        with suppress(OSError, asyncio.CancelledError):
+            await writer.wait_closed()
+
+
 async def _stop(host: Rawhost) -> None:
     """Ends every conversation: those that listen notice it, those that hang are told."""
     for _ in range(2):  # a connection may have been taken just now
@@ -253,22 +269,10 @@ def rawhost(
     loop = asyncio.new_event_loop()
     host._loop = loop
 
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        host.connections += 1
-        host.live += 1
-        host._writers.add(writer)
-        try:
-            with suppress(OSError, _Dropped, asyncio.CancelledError):
-                await _Conversation(host, reader, writer).run()
-        finally:
-            host.live -= 1
-            host._writers.discard(writer)
-            writer.close()
-            with suppress(OSError, asyncio.CancelledError):
-                await writer.wait_closed()
-
     async def serve() -> asyncio.Server:
-        server = await asyncio.start_server(talk, "127.0.0.1", 0, ssl=None if starttls else tls)
+        server = await asyncio.start_server(
+            partial(_talk, host), "127.0.0.1", 0, ssl=None if starttls else tls
+        )
         host.port = server.sockets[0].getsockname()[1]
         started.set()
         return server

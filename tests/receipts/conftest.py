@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -15,7 +14,7 @@ from cryptography.x509.oid import NameOID
 from flask import Flask
 from flask.testing import FlaskClient
 
-from incident_center import clock, create_app
+from incident_center import create_app
 from incident_center.center import Center
 from incident_center.db import Database
 from incident_center.delivery.sns import Sns
@@ -24,6 +23,9 @@ from incident_center.models import Delivery
 from tests.builders import NOW, mai, olivia
 from tests.receipts.cast import NUMBER, PUBLIC_URL, a_row, an_update
 from tests.receipts.senders import AUTH_TOKEN, SECRETS
+from tests.support.hands import hands
+
+__all__ = ["hands"]
 
 
 @dataclass(frozen=True)
@@ -48,18 +50,6 @@ def amazon_key() -> tuple[rsa.RSAPrivateKey, bytes]:
         .sign(key, hashes.SHA256())
     )
     return key, made.public_bytes(Encoding.PEM)
-
-
-@pytest.fixture
-def hands(monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
-    """The clock stands at NOW; call it to move the hands."""
-    at = [NOW]
-    monkeypatch.setattr(clock, "now", lambda: at[0])
-
-    def move(by: timedelta) -> None:
-        at[0] += by
-
-    return move
 
 
 @pytest.fixture
