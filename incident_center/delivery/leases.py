@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import TypeVar
 
 import structlog
-from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from incident_center.db import Database
@@ -19,6 +19,7 @@ from incident_center.delivery.ledger import LEASE
 
 RENEW_EVERY = LEASE.total_seconds() / 3
 _AWAY_SECONDS = 0.5
+_AWAY = (OperationalError, InterfaceError, InternalError)  # the last one: a standby that is not promoted yet
 Value = TypeVar("Value")
 Renew = Callable[[Session, datetime], bool]
 _log = structlog.get_logger()
@@ -81,12 +82,16 @@ def surely(
     Nor is a commit whose answer was lost: the write finds its own rows and leaves them. What the database refuses
     it would refuse for ever, so that is raised.
     """
+    warned = False
     while True:
         try:
             return write()
-        except (OperationalError, InterfaceError):
+        except _AWAY as error:
             if not lease.may_wait():
                 raise
+            if not warned:
+                _log.warning("outcomes_wait_for_the_database", why=type(error.orig).__name__)
+            warned = True
             sleep(_AWAY_SECONDS)
 
 

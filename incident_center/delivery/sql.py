@@ -93,7 +93,7 @@ def _copy(session: Session, table: str, columns: Sequence[str], rows: Sequence[t
     except driver.IntegrityError as error:
         raise AlreadyThere from error
     except driver.Error as error:  # the others come to SQLAlchemy's callers as its own
-        away = isinstance(error, driver.OperationalError | driver.InterfaceError)
+        away = isinstance(error, driver.OperationalError | driver.InterfaceError | driver.InternalError)
         raise (OperationalError if away else DBAPIError)("COPY", None, error) from error
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
-from sqlalchemy.exc import DataError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.orm import Session
 
 from incident_center.db import Database
@@ -96,6 +96,20 @@ def test_what_has_landed_is_written_when_the_wave_before_it_could_not_be(
         post.engine.deliver_once(Channel.EMAIL)
     assert len(smtp.mails) > 25  # some of the second wave were on the wire
     assert [row.state for row in post.rows()] == [DeliveryState.ACCEPTED] * (len(smtp.mails) - 25)
+
+
+@pytest.mark.parametrize("error", [OperationalError, InterfaceError, InternalError])
+def test_whatever_says_that_the_database_is_away_is_waited_for(clock: Clock, error: type[DBAPIError]) -> None:
+    lease = Lease(lambda *_: True, clock(), clock)
+    answers = [error("COMMIT", None, Exception("read-only")), None]
+
+    def write() -> str:
+        answer = answers.pop(0)
+        if answer is not None:
+            raise answer
+        return "written"
+
+    assert surely(write, lease, sleep=lambda _: clock.move(minutes=10)) == "written"
 
 
 def test_who_is_told_to_end_waits_for_the_database_as_long_as_the_lease_stands(clock: Clock) -> None:
