@@ -30,20 +30,7 @@ OURS = "<update.1795179420.3.7@status.example.com>"
 LINK = "https://status.example.com/u/7.sig"
 
 
-def a_report(
-    letter: str = OURS,
-    *,
-    recipient: str = OLIVIA,
-    action: str = "failed",
-    status: str = "5.1.1",
-    words: str = "smtp; 550 5.1.1 <o'brien+payout@example.com>: Recipient address rejected: User unknown",
-    returned: str = "text/rfc822-headers",
-    original: str = "",
-    link: str = LINK,
-) -> bytes:
-    """As Postfix writes it."""
-    first = f"Original-Recipient: rfc822;{original}\n" if original else ""
-    return f"""\
+_AS_POSTFIX = """\
 Return-Path: <>
 Date: Fri, 20 Nov 2026 13:59:08 +0100 (CET)
 From: MAILER-DAEMON@relay.example.net (Mail Delivery System)
@@ -82,14 +69,41 @@ Content-Description: Undelivered Message Headers
 Content-Type: {returned}
 
 Received: from app (localhost [127.0.0.1]) by relay.example.net
-To: {OLIVIA}
+To: {olivia}
 From: Example Pay <status@example.com>
 Subject: Delayed: payouts
 Message-ID: {letter}
 List-Unsubscribe: <{link}>
 
 --4C5D51C0A2.1795179548/relay.example.net--
-""".replace("\n", "\r\n").encode()
+"""
+
+
+def a_report(
+    letter: str = OURS,
+    *,
+    recipient: str = OLIVIA,
+    action: str = "failed",
+    status: str = "5.1.1",
+    words: str = "smtp; 550 5.1.1 <o'brien+payout@example.com>: Recipient address rejected: User unknown",
+    returned: str = "text/rfc822-headers",
+    original: str = "",
+    link: str = LINK,
+) -> bytes:
+    """As Postfix writes it."""
+    first = f"Original-Recipient: rfc822;{original}\n" if original else ""
+    lines = _AS_POSTFIX.format(
+        first=first,
+        recipient=recipient,
+        action=action,
+        status=status,
+        words=words,
+        returned=returned,
+        olivia=OLIVIA,
+        letter=letter,
+        link=link,
+    )
+    return lines.replace("\n", "\r\n").encode()
 
 
 def a_complaint(letter: str = OURS, *, kind: str = "abuse", to: str = OLIVIA, link: str = LINK) -> bytes:
