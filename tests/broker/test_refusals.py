@@ -9,6 +9,8 @@ from redis import Redis
 
 from incident_center.center import Center
 from incident_center.config import Settings
+from incident_center.spread.broker import Broker
+from incident_center.spread.queues import URGENT
 from incident_center.spread.wake import wake_after_commits
 from tests.broker.brokers import Brokers
 from tests.broker.hosts import Hosts, everybody_once, publish, readers, settled
@@ -39,6 +41,26 @@ def test_a_redis_that_takes_nothing(
 ) -> None:
     with Redis(port=broker.server.port) as redis:
         _everybody_is_written_to(center, hosts, smtp, partial(REFUSALS[said], redis))
+
+
+@pytest.mark.storm
+@pytest.mark.parametrize("broker", ["redis"], indirect=True)
+def test_a_broker_that_takes_again_is_found_after_a_minute(
+    center: Center, hosts: Hosts, broker: Brokers
+) -> None:
+    with Redis(port=broker.server.port) as redis:
+        REFUSALS["READONLY"](redis)
+        host = hosts.start()
+        wait_until(lambda: host.said("celery") >= 2, "nobody is refused", seconds=20)
+        redis.replicaof("NO", "ONE")
+    hosts.expected.add("worker_died")
+    wait_until(lambda: host.said("worker_started") == 4, "nobody is replaced", seconds=90, every=0.5)
+    sender = Broker(center.settings)
+    sender.wake("check")
+    wait_until(lambda: sender.waiting()[URGENT] == 0, "nobody takes it", seconds=5, every=0.1)
+    sender.close()
+    assert host.said("worker_died") == 2
+    assert host.end() == 0
 
 
 def _everybody_is_written_to(
