@@ -26,12 +26,11 @@ def test_a_host_writes_to_everybody_once_and_keeps_a_promise(
     update_id = publish(center)
     wait_until(lambda: settled(center, update_id), "the fan-out does not end", seconds=30)
     waker.end()
-    everybody_once(center, update_id, smtp.copies(update_id))
+    everybody_once(center, update_id, smtp.recipients(update_id))
 
     holding = _a_promise_that_runs_out(center)
     wait_until(lambda: settled(center, holding), "the holding update is not sent", seconds=30)
-    copies = smtp.copies(holding)
-    everybody_once(center, holding, copies)
+    everybody_once(center, holding, smtp.recipients(holding))
     assert host.end() == 0
 
 

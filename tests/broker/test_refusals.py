@@ -76,4 +76,4 @@ def _everybody_is_written_to(
     waker.end()
     assert [host.said("worker_died") for host in (early, late)] == [0, 0]
     assert [host.end() for host in (early, late)] == [0, 0]
-    everybody_once(center, update_id, smtp.copies(update_id))
+    everybody_once(center, update_id, smtp.recipients(update_id))

@@ -114,7 +114,7 @@ def test_who_is_never_woken_looks_for_himself(
         lambda: holding_update(center, incident_id) is not None, "nobody keeps the promise", seconds=20
     )
     desk.end()
-    everybody_once(center, update_id, smtp.copies(update_id))
+    everybody_once(center, update_id, smtp.recipients(update_id))
 
 
 def test_a_worker_that_is_woken_for_nothing_says_so_and_calls_nobody(center: Center, sender: Broker) -> None:

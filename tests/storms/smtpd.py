@@ -78,8 +78,9 @@ class MailServer:
     def url(self) -> str:
         return f"smtp://127.0.0.1:{self.port}?from=status@pay.example"
 
-    def recipients(self) -> list[str]:
-        return [one.recipient for one in self.arrivals]
+    def recipients(self, update_id: int | None = None) -> list[str]:
+        """Of everything, or of one update."""
+        return [one.recipient for one in self.arrivals if update_id in {None, one.update_id}]
 
     def copies(self, update_id: int) -> Counter[int]:
         """Messages by subscriber of one update."""
