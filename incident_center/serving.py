@@ -20,25 +20,34 @@ class WorkerBeside:
 
     def __init__(self) -> None:
         self._ending = threading.Event()
-        self._child: subprocess.Popen[bytes] | None = None
         self._watcher = threading.Thread(target=self._watch, name="worker watcher", daemon=True)
 
     def start(self) -> None:
+        """Before the server forks: a process that is forked meanwhile keeps the pipe open by which this one would
+        hear that its child runs, and the child would stay unknown for as long as that process lives."""
+        self._begin()
         self._watcher.start()
 
     def end(self) -> None:
         self._ending.set()
-        if self._child is not None and self._child.poll() is None:
+        if self._child.poll() is None:
             self._child.terminate()
         self._watcher.join(WORKER_EXIT_SECONDS)
 
+    def _begin(self) -> None:
+        self._child = subprocess.Popen([sys.executable, "-m", "incident_center", "worker"])
+
     def _watch(self) -> None:
-        while not self._ending.is_set():
-            self._child = subprocess.Popen([sys.executable, "-m", "incident_center", "worker"])
+        while True:
             code = self._child.wait()
-            if not self._ending.is_set():
-                _log.error("worker_died", code=code)
-                self._ending.wait(RESTART_SECONDS)
+            if self._ending.is_set():
+                return
+            _log.error("worker_died", code=code)
+            if self._ending.wait(RESTART_SECONDS):
+                return
+            self._begin()
+            if self._ending.is_set():  # told so while it began
+                self._child.terminate()
 
 
 def serve(

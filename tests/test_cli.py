@@ -8,12 +8,15 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
+
+from incident_center import serving
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 GOOD = {
@@ -207,3 +210,32 @@ def test_a_worker_ends_on_sigterm_within_seconds(
     _, log = process.communicate(timeout=30)
     assert process.returncode == 0
     assert '"event": "worker_stopped"' in log
+
+
+def test_the_worker_beside_the_pages_is_known_before_the_server_forks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Otherwise a forked process may keep it unknown, and it is not told to end."""
+    told: list[object] = []
+    ended = threading.Event()
+
+    class Child:
+        def __init__(self, _: list[str]) -> None:
+            told.append(threading.current_thread() is threading.main_thread())
+
+        def poll(self) -> None:
+            return None
+
+        def wait(self) -> int:
+            ended.wait(20)
+            return 0
+
+        def terminate(self) -> None:
+            told.append("ended")
+            ended.set()
+
+    monkeypatch.setattr("incident_center.serving.subprocess.Popen", Child)
+    beside = serving.WorkerBeside()
+    beside.start()
+    beside.end()
+    assert told == [True, "ended"]
