@@ -71,9 +71,10 @@ class Proxy:
         self._loop.call_soon_threadsafe(self._loop.stop)
 
     def start(self) -> Thread:
-        self._loop.run_until_complete(self.serve())
+        """Everything in a thread of its own: a browser test before may have left its loop running in this one."""
         thread = Thread(target=self.run, name="proxy", daemon=True)
         thread.start()
+        asyncio.run_coroutine_threadsafe(self.serve(), self._loop).result(10)
         return thread
 
 
