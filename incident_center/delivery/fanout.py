@@ -7,6 +7,7 @@ crash neither forgets nor repeats anybody.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,7 +23,7 @@ from incident_center.delivery.people import (
     unresolved,
     without_row,
 )
-from incident_center.delivery.sql import changed, insert_all, insert_ignoring, skip_locked
+from incident_center.delivery.sql import changed, insert_all, insert_ignoring, is_postgres, skip_locked
 from incident_center.models import Chunk, Delivery, Fanout, Incident, Subscriber, Update
 from incident_center.states import Channel, ChunkState, DeliveryState, FanoutState, SubscriberState
 
@@ -31,6 +32,10 @@ LIFETIME_OF_THE_END = timedelta(hours=24)  # "it is over" stays true and useful
 CHUNK = 500
 _MARKING = timedelta(seconds=2)  # longer than a worker takes from reading who is due to having marked them
 CHUNKS_A_STEP = 20  # people walked in one transaction: 10,000, about 50 ms
+_WALKS_ALONE = select(
+    func.pg_try_advisory_xact_lock(0x696E6377),  # "incw": a number of our own, see schema.py
+    func.set_config("jit", "off", True),  # compiling the walk takes ten times as long as the walk
+)
 DONE = -1  # a channel's cursor when everybody has been walked
 LIVE = (FanoutState.OPEN, FanoutState.CUT)
 
@@ -147,13 +152,24 @@ def anything_to_cut(session: Session, *, now: datetime) -> bool:
     return bool(session.scalar(select(or_(opened, ended))))
 
 
+class _Overtaken(Exception):
+    """Somebody has superseded or stopped the fan-out meanwhile: what was cut of it must not stay."""
+
+
 def cut_some(session: Session, *, now: datetime) -> bool:
     """Cuts the next chunks of every open fan-out: a second incident does not wait for the whole first one. Answers
-    whether there was one."""
-    opened = select(Fanout).where(Fanout.state == FanoutState.OPEN).order_by(Fanout.id)
-    fanouts = session.scalars(skip_locked(session, opened)).all()
+    whether there was one.
+
+    One worker at a time walks; it locks no fan-out while it does, or the others could write down nothing.
+    """
+    if is_postgres(session) and not session.scalar(_WALKS_ALONE):
+        return False
+    fanouts = session.scalars(
+        select(Fanout).where(Fanout.state == FanoutState.OPEN).order_by(Fanout.id)
+    ).all()
     for fanout in fanouts:
-        _cut(session, fanout, now=now)
+        with suppress(_Overtaken), session.begin_nested():
+            _cut(session, fanout, now=now)
     return bool(fanouts)
 
 
@@ -166,17 +182,10 @@ def _cut(session: Session, fanout: Fanout, *, now: datetime) -> None:
             insert_all(session, Chunk, _chunks(fanout, channel, ids))
             cursors[channel.value] = ids[-1] if len(ids) == CHUNK * CHUNKS_A_STEP else DONE
     cut = all(cursor == DONE for cursor in cursors.values())
-    # A publisher may have superseded it in the meantime; then it stays superseded.
-    session.execute(
-        update(Fanout)
-        .where(Fanout.id == fanout.id, Fanout.state == FanoutState.OPEN)
-        .values(
-            cursors=cursors,
-            state=FanoutState.CUT if cut else FanoutState.OPEN,
-            cut_at=now if cut else None,
-        )
-        .execution_options(synchronize_session=False)
-    )
+    state = FanoutState.CUT if cut else FanoutState.OPEN
+    still_open = update(Fanout).where(Fanout.id == fanout.id, Fanout.state == FanoutState.OPEN)
+    if not changed(session, still_open.values(cursors=cursors, state=state, cut_at=now if cut else None)):
+        raise _Overtaken
 
 
 def _next_ids(session: Session, fanout: Fanout, channel: Channel, *, after: int) -> Sequence[int]:
