@@ -8,7 +8,7 @@ deferred.
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -94,7 +94,9 @@ class Database:
         self.engine = _engine(url, echo=echo)
         self._writing = sessionmaker(self.engine, expire_on_commit=False)
         self._reading = sessionmaker(
-            self.engine.execution_options(**{_READING: True}), expire_on_commit=False, autoflush=False
+            self.engine.execution_options(**{_READING: True, "postgresql_readonly": True}),
+            expire_on_commit=False,
+            autoflush=False,
         )
         # Called after each commit: quick, and never raises.
         self.committed: Callable[[], None] = lambda: None
@@ -120,15 +122,23 @@ class Database:
         event.listen(session, "before_flush", _refuse_flush)
         try:
             yield session
+            self._end_reading(session)
         finally:
             session.close()
+
+    def _end_reading(self, session: Session) -> None:
+        """psycopg forgets a connection's prepared statements with each ROLLBACK, which is how a session is closed; the
+        worker, which looks for work often, would have its statements planned anew all the time."""
+        if not self.is_sqlite and session.in_transaction():
+            with suppress(DBAPIError):  # what has been read has been read
+                session.connection().exec_driver_sql("END")
 
     def clock_skew(self, now: datetime) -> float:
         """Seconds by which this machine's clock is ahead of the database's; 0.0 on SQLite (same machine)."""
         if self.is_sqlite:
             return 0.0
-        with self.engine.connect() as connection:
-            theirs: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+        with self.reading() as session:
+            theirs: datetime = session.execute(text("SELECT clock_timestamp()")).scalar_one()
         return (now - theirs).total_seconds()
 
     def takes_writes(self) -> bool:

@@ -1,11 +1,12 @@
 """The database's promises: what is committed, what is not, and that writers wait instead of failing."""
 
 import threading
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from sqlalchemy import select, text
-from sqlalchemy.exc import IntegrityError, StatementError
+from sqlalchemy.exc import IntegrityError, InternalError, StatementError
 
 from incident_center.db import Base, Database
 from incident_center.models import Component, Subscriber
@@ -55,10 +56,11 @@ def test_a_reading_session_refuses_to_write(database: Database) -> None:
 
 
 def test_a_reading_session_never_leaves_a_raw_statement_behind(database: Database) -> None:
-    """A bulk UPDATE passes by the session's guard; it is rolled back when the block ends."""
+    """A bulk UPDATE passes by the session's guard; PostgreSQL refuses it, SQLite rolls it back when the block ends."""
     with database.transaction() as session:
         a_component(session)
-    with database.reading() as session:
+    refused = nullcontext() if database.is_sqlite else pytest.raises(InternalError, match="read-only")
+    with refused, database.reading() as session:
         session.execute(text("UPDATE components SET position = 99"))
     with database.reading() as session:
         assert session.scalars(select(Component.position)).one() != 99
@@ -166,3 +168,14 @@ def test_the_cast_fits_the_tables(database: Database) -> None:
         "j.gross@example.com",
         "+12125550123",
     ]
+
+
+def test_looking_for_work_keeps_the_statements_that_are_prepared(database: Database) -> None:
+    """PostgreSQL: a worker looks often, and a connection that forgot its statements each time would plan them anew."""
+    for _ in range(8):  # psycopg prepares what comes for the sixth time
+        with database.reading() as session:
+            session.execute(text("SELECT count(*) FROM updates"))
+    with database.reading() as session:
+        if not database.is_sqlite:
+            mine = "SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%FROM updates'"
+            assert session.scalar(text(mine)) == 1

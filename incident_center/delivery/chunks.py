@@ -43,9 +43,13 @@ _CLAIMS_A_ROUND = 8  # chunks that turn out finished or held back, before the wo
 # Statements that run for every 25 people are built once: building one costs more than running it.
 _FANOUT = select(Fanout.state, Fanout.expires_at).where(Fanout.id == bindparam("fanout_id"))
 # PostgreSQL keeps a statement's plan; one that was made while the ledger was nearly empty would read all of it for
-# each of the people that follow, until statistics are next taken. By the key it is right at any size.
-_BY_KEY = func.set_config("enable_seqscan", "off", True)
-_FANOUT_HELD = _FANOUT.add_columns(_BY_KEY).with_for_update(read=True)
+# each of the people that follow, until statistics are next taken. By the key it is right at any size, so that it need
+# not be planned anew either.
+_BY_KEY = (
+    func.set_config("enable_seqscan", "off", True),
+    func.set_config("plan_cache_mode", "force_generic_plan", True),
+)
+_FANOUT_HELD = _FANOUT.add_columns(*_BY_KEY).with_for_update(read=True)
 _FREE = (
     chunk_is_open(),
     Chunk.channel == bindparam("channel"),
