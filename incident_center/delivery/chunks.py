@@ -41,15 +41,6 @@ _COLUMNS = (
 )
 _CLAIMS_A_ROUND = 8  # chunks that turn out finished or held back, before the worker looks elsewhere
 # Statements that run for every 25 people are built once: building one costs more than running it.
-_FANOUT = select(Fanout.state, Fanout.expires_at).where(Fanout.id == bindparam("fanout_id"))
-# PostgreSQL keeps a statement's plan; one that was made while the ledger was nearly empty would read all of it for
-# each of the people that follow, until statistics are next taken. By the key it is right at any size, so that it need
-# not be planned anew either.
-_BY_KEY = (
-    func.set_config("enable_seqscan", "off", True),
-    func.set_config("plan_cache_mode", "force_generic_plan", True),
-)
-_FANOUT_HELD = _FANOUT.add_columns(*_BY_KEY).with_for_update(read=True)
 _FREE = (
     chunk_is_open(),
     Chunk.channel == bindparam("channel"),
@@ -153,7 +144,7 @@ def recover(session: Session, *, now: datetime) -> int:
     for chunk in lost:
         written = 0
         if chunk.batch:
-            again = now + RESEND_UNKNOWN_AFTER if _is_live(session, chunk.fanout_id, now=now) else None
+            again = now + RESEND_UNKNOWN_AFTER if walk.is_live(session, chunk.fanout_id, now=now) else None
             written = unknown_rows(session, chunk, chunk.batch, now=now, again=again)
         _hand_back(session, chunk.id, chunk.fence, written=Chunk.written + written)
     return len(lost)
@@ -265,15 +256,7 @@ def _lease(session: Session, lease: Leased, *, owner: str, now: datetime) -> Non
 
 
 def _live(session: Session, lease: Leased, now: datetime) -> bool:
-    return _is_live(session, lease.chunk.fanout_id, now=now)
-
-
-def _is_live(session: Session, fanout_id: int, *, now: datetime) -> bool:
-    """The fan-out's row is held until the commit: a publisher who supersedes it waits for the mark, and the
-    newer update's workers see it."""
-    query = _FANOUT_HELD if is_postgres(session) else _FANOUT
-    row = session.connection().execute(query, {"fanout_id": fanout_id}).one()
-    return row.state in LIVE and row.expires_at > now
+    return walk.is_live(session, lease.chunk.fanout_id, now=now)
 
 
 def _mark(session: Session, lease: Leased, people: set[int], *, written: int, now: datetime) -> bool:

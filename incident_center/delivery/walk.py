@@ -10,13 +10,26 @@ from datetime import datetime
 from types import SimpleNamespace
 from typing import Any, Protocol
 
-from sqlalchemy import Select, String, bindparam, exists, or_, select, type_coerce
+from sqlalchemy import Select, String, bindparam, exists, func, or_, select, type_coerce
 from sqlalchemy.orm import Session
 
+from incident_center.delivery.fanout import LIVE
 from incident_center.delivery.ledger import Due, in_flight_older
 from incident_center.delivery.people import still_due
-from incident_center.models import Chunk, Delivery, Subscriber, Update
+from incident_center.delivery.sql import is_postgres
+from incident_center.models import Chunk, Delivery, Fanout, Subscriber, Update
 from incident_center.states import Channel, DeliveryState
+
+# Statements that run for every 25 people are built once: building one costs more than running it.
+_FANOUT = select(Fanout.state, Fanout.expires_at).where(Fanout.id == bindparam("fanout_id"))
+# PostgreSQL keeps a statement's plan; one that was made while the ledger was nearly empty would read all of it for
+# each of the people that follow, until statistics are next taken. By the key it is right at any size, so that it need
+# not be planned anew either.
+_BY_KEY = (
+    func.set_config("enable_seqscan", "off", True),
+    func.set_config("plan_cache_mode", "force_generic_plan", True),
+)
+_FANOUT_HELD = _FANOUT.add_columns(*_BY_KEY).with_for_update(read=True)
 
 
 class Walk(Protocol):
@@ -63,6 +76,14 @@ def next_people(session: Session, lease: Walk, *, now: datetime, limit: int) -> 
         if people:
             return _due(chunk, people, now=now)
         after = page[-1].id
+
+
+def is_live(session: Session, fanout_id: int, *, now: datetime) -> bool:
+    """The fan-out's row is held until the commit: a publisher who supersedes it waits for the mark, and the
+    newer update's workers see it."""
+    query = _FANOUT_HELD if is_postgres(session) else _FANOUT
+    row = session.connection().execute(query, {"fanout_id": fanout_id}).one()
+    return row.state in LIVE and row.expires_at > now
 
 
 def _older_may_fly(session: Session, chunk: Any) -> bool:

@@ -99,19 +99,19 @@ class Talk(asyncio.Protocol):
 def serving(talk: Callable[[], Talk], tls: ssl.SSLContext | None = None) -> Iterator[int]:
     """A server on a free port of this machine, in a thread; its port. `talk` makes what serves a connection."""
     loop = asyncio.new_event_loop()
-    server: asyncio.Server = loop.run_until_complete(
-        loop.create_server(lambda: _registered(talk(), open_now), "127.0.0.1", 0, backlog=200, ssl=tls)
-    )
     open_now: list[Talk] = []
     thread = threading.Thread(target=loop.run_forever, name="storm server", daemon=True)
     thread.start()
+    server: asyncio.Server = asyncio.run_coroutine_threadsafe(
+        loop.create_server(lambda: _registered(talk(), open_now), "127.0.0.1", 0, backlog=200, ssl=tls), loop
+    ).result(10)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
         asyncio.run_coroutine_threadsafe(_close(server, open_now), loop).result(10)
+        asyncio.run_coroutine_threadsafe(loop.shutdown_asyncgens(), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
-        loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
 
 
