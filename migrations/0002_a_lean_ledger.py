@@ -95,7 +95,9 @@ def upgrade() -> None:
     with op.batch_alter_table("subscribers", schema=None) as batch_op:
         batch_op.add_column(sa.Column("fallback_since", sa.DateTime(timezone=True), nullable=True))
     with op.batch_alter_table("worker_beats", schema=None) as batch_op:
-        batch_op.add_column(sa.Column("channels", sa.String(length=40), nullable=False, server_default=sa.text("''")))
+        batch_op.add_column(
+            sa.Column("channels", sa.String(length=40), nullable=False, server_default=sa.text("''"))
+        )
 
 
 def _known_providers() -> None:

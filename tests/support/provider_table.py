@@ -188,7 +188,9 @@ _STATUSES = (302, 400, 401, 403, 404, 408, 429, 500, 502, 503, 504)
 
 
 def _word(outcome: Outcome) -> str:
-    return outcome.state + (", the provider rests" if outcome.provider_wide or outcome.state == "unknown" else "")
+    return outcome.state + (
+        ", the provider rests" if outcome.provider_wide or outcome.state == "unknown" else ""
+    )
 
 
 def answers() -> str:
