@@ -352,7 +352,7 @@ def test_a_plan_that_was_made_on_an_empty_ledger_does_not_read_all_of_the_full_o
     some_readers(post, 60)
     with post.database.transaction() as session:
         session.execute(text("ANALYZE"))  # as PostgreSQL does by itself on a quiet day
-    batch = claimed(post, limit=4)
+    batch: chunks.ChunkBatch | None = claimed(post, limit=4)
     while batch is not None:
         with post.database.transaction() as session:
             results = [Result(due, [ACCEPTED]) for due in batch.people]
