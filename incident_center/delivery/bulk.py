@@ -16,15 +16,12 @@ from datetime import datetime
 import structlog
 from sqlalchemy.orm import Session
 
-from incident_center.db import Database
 from incident_center.delivery import chunks, pace
-from incident_center.delivery.dispatch import Dispatch, Wave
-from incident_center.delivery.health import Health
-from incident_center.delivery.leases import Lease, LeaseKeeper, surely
+from incident_center.delivery.dispatch import Wave
+from incident_center.delivery.leases import Lease, surely
 from incident_center.delivery.ledger import BATCH, WAVES, Result, renewal
-from incident_center.delivery.mailer import Mailer
+from incident_center.delivery.means import Means
 from incident_center.delivery.sql import AlreadyThere
-from incident_center.house import House
 from incident_center.models import Chunk
 from incident_center.states import Channel
 
@@ -55,20 +52,11 @@ class _Flight:
 class Bulk:
     """One worker's way through the chunks of a channel. Not for several threads."""
 
-    def __init__(
-        self,
-        database: Database,
-        house: House,
-        *,
-        owner: str,
-        clock: Callable[[], datetime],
-        dispatch: Dispatch,
-        mailer: Mailer,
-        health: Health,
-        keeper: LeaseKeeper,
-    ) -> None:
-        self._database, self._house, self._owner, self._clock = database, house, owner, clock
-        self._dispatch, self._mailer, self._health, self._keeper = dispatch, mailer, health, keeper
+    def __init__(self, means: Means) -> None:
+        self._database, self._house = means.database, means.house
+        self._owner, self._clock = means.owner, means.clock
+        self._dispatch, self._mailer = means.dispatch, means.mailer
+        self._health, self._keeper = means.health, means.keeper
         self._leases: dict[int, Lease] = {}
         self._writer = ThreadPoolExecutor(
             1, thread_name_prefix="outcomes"

@@ -26,6 +26,7 @@ from incident_center.delivery.installation import Guard
 from incident_center.delivery.leases import Lease, LeaseKeeper, surely
 from incident_center.delivery.ledger import Due, Result, renewal
 from incident_center.delivery.mailer import Mailer
+from incident_center.delivery.means import Means
 from incident_center.delivery.postbox import EVERYBODY, Serves
 from incident_center.delivery.providers import Providers, build_providers
 from incident_center.delivery.rowwise import Rowwise
@@ -66,7 +67,7 @@ class Engine:
         self._dispatch = Dispatch(self._providers, self._mailer, health=self._health, clock=clock)
         self._keeper = LeaseKeeper(database, clock)
         self._guard = guard or Guard(database, house, clock=clock)
-        self._bulk = Bulk(
+        means = Means(
             database,
             house,
             owner=owner,
@@ -76,17 +77,8 @@ class Engine:
             health=self._health,
             keeper=self._keeper,
         )
-        self._rows = Rowwise(
-            database,
-            house,
-            owner=owner,
-            clock=clock,
-            dispatch=self._dispatch,
-            mailer=self._mailer,
-            health=self._health,
-            keeper=self._keeper,
-            bulk=self._bulk,
-        )
+        self._bulk = Bulk(means)
+        self._rows = Rowwise(means, self._bulk)
 
     def expand_once(self) -> bool:
         """Cuts the next chunks of an open fan-out; settles chunks that were overtaken."""

@@ -118,7 +118,9 @@ class Mailer:
             found[update_id, channel][language] = _keep(
                 self._wordings, wording_id, partial(_loaded, session, wording_id), _WORDINGS_KEPT
             )
-        self._newest = self._newest | found if len(self._newest) < _UPDATES_KEPT else found
+        others = [kept for kept in self._newest.items() if kept[0] not in found]
+        # Replaced as a whole: another thread may be composing.
+        self._newest = dict(others[max(0, len(others) + len(found) - _UPDATES_KEPT) :]) | found
 
     def batch(
         self, people: Sequence[Due], *, raw: bool, now: datetime

@@ -9,16 +9,12 @@ from sqlalchemy import case, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from incident_center.db import Database
 from incident_center.delivery import rows
 from incident_center.delivery.bulk import Bulk
-from incident_center.delivery.dispatch import Dispatch
-from incident_center.delivery.health import Health
-from incident_center.delivery.leases import LeaseKeeper, surely
+from incident_center.delivery.leases import surely
 from incident_center.delivery.ledger import BATCH, Result, renewal
-from incident_center.delivery.mailer import Mailer
+from incident_center.delivery.means import Means
 from incident_center.delivery.sql import changed
-from incident_center.house import House
 from incident_center.models import Delivery
 from incident_center.states import Channel, DeliveryState
 
@@ -26,21 +22,11 @@ from incident_center.states import Channel, DeliveryState
 class Rowwise:
     """Not for several threads."""
 
-    def __init__(
-        self,
-        database: Database,
-        house: House,
-        *,
-        owner: str,
-        clock: Callable[[], datetime],
-        dispatch: Dispatch,
-        mailer: Mailer,
-        health: Health,
-        keeper: LeaseKeeper,
-        bulk: Bulk,
-    ) -> None:
-        self._database, self._house, self._owner, self._clock = database, house, owner, clock
-        self._dispatch, self._mailer, self._health, self._keeper = dispatch, mailer, health, keeper
+    def __init__(self, means: Means, bulk: Bulk) -> None:
+        self._database, self._house = means.database, means.house
+        self._owner, self._clock = means.owner, means.clock
+        self._dispatch, self._mailer = means.dispatch, means.mailer
+        self._health, self._keeper = means.health, means.keeper
         self._bulk = bulk
         self._unsure: dict[Channel, datetime] = {}  # since when nobody has said whether a claim was committed
 

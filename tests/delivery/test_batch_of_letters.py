@@ -301,6 +301,23 @@ def test_more_words_than_are_kept_are_read_again_and_nobody_goes_without(
     assert len(letters(loads(update, greeting_update), people)) == 4
 
 
+def test_the_words_of_the_wave_before_stay_while_the_next_one_s_are_read(
+    monkeypatch: pytest.MonkeyPatch, database: Database, house: House, loads: Loads
+) -> None:
+    """A letter that its provider did not take is composed again for the next one, perhaps after other updates' words
+    have been read."""
+    monkeypatch.setattr(mailer_module, "_UPDATES_KEPT", 2)
+    with database.transaction() as session:
+        updates = [publish(session, house) for _ in range(3)]
+    mailer = loads(updates[0])
+    for update in updates[1:]:
+        with database.reading() as session:
+            mailer.load(session, {update.id}, Channel.EMAIL)
+    assert len(letters(mailer, [due(update) for update in updates[1:]])) == 2
+    with pytest.raises(ValueError, match="no words"):
+        mailer.letter(due(updates[0]), raw=False, now=NOW)
+
+
 def test_memory_does_not_grow_with_the_audience(
     monkeypatch: pytest.MonkeyPatch, update: Update, loads: Loads
 ) -> None:
