@@ -28,7 +28,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 from sqlalchemy.types import TypeDecorator
 
@@ -131,7 +131,7 @@ class Database:
         """psycopg forgets a connection's prepared statements with each ROLLBACK, which is how a session is closed; the
         worker, which looks for work often, would have its statements planned anew all the time."""
         if not self.is_sqlite and session.in_transaction():
-            with suppress(DBAPIError):  # what has been read has been read
+            with suppress(SQLAlchemyError):  # what has been read has been read
                 session.connection().exec_driver_sql("END")
 
     def clock_skew(self, now: datetime) -> float:
@@ -181,7 +181,7 @@ def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
-    """Of several processes that open a new file at once one changes its mode; SQLite does not let the others wait."""
+    """Of several processes that open a new file at once one changes its mode; SQLite may refuse the others at once."""
     end = time.monotonic() + BUSY_SECONDS
     while True:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from sqlalchemy import ColumnElement, and_, text
+from sqlalchemy.orm import InstrumentedAttribute
 
 from incident_center.models import Delivery
 from incident_center.states import Channel, DeliveryState
@@ -13,11 +14,15 @@ from incident_center.states import Channel, DeliveryState
 COUNTED_APART = text("(deliveries.state <> 'accepted' OR deliveries.apart OR deliveries.possibly_twice)")
 
 
-def apart(update_id: int, states: Collection[DeliveryState]) -> ColumnElement[bool]:
-    """An update's rows in these states. Group or order them by channel and state, as the index has them.
+def apart(
+    update_id: int | InstrumentedAttribute[int], states: Collection[DeliveryState]
+) -> ColumnElement[bool]:
+    """An update's rows in these states; `update_id` may be the column of a join. Group or order them by channel and
+    state, as the index has them.
 
-    SQLite keeps no statistics; without that hint it walks the update's whole audience by its key. Every channel is
-    named because the state is the index's third column: it would read the states that are not asked for.
+    SQLite keeps no statistics; without that hint it walks the update's whole audience by its key, and so does
+    PostgreSQL with a plan that is made without knowing the state. Every channel is named because the state is the
+    index's third column: it would read the states that are not asked for.
     """
     return and_(
         Delivery.update_id == update_id,

@@ -81,13 +81,17 @@ class Engine:
         self._rows = Rowwise(means, self._bulk)
 
     def expand_once(self) -> bool:
-        """Cuts the next chunks of an open fan-out; settles chunks that were overtaken."""
+        """Cuts the next chunks of open fan-outs; settles chunks that were overtaken."""
         with self._database.reading() as session:
             if not fanout.anything_to_cut(session, now=self._clock()):
                 return False
+            fanouts = fanout.to_cut(session)
         with self._database.transaction() as session:
-            settled = fanout.settle_superseded(session, now=self._clock())
-            return fanout.cut_some(session, now=self._clock()) or settled
+            found = fanout.settle_superseded(session, now=self._clock())
+        for fanout_id in fanouts:
+            with self._database.transaction() as session:
+                found |= fanout.cut_some(session, fanout_id, now=self._clock())
+        return found
 
     def singles_once(self) -> bool:
         """Sends single messages and notes to the team that are due."""

@@ -23,7 +23,14 @@ from incident_center.delivery.people import (
     unresolved,
     without_row,
 )
-from incident_center.delivery.sql import changed, insert_all, insert_ignoring, is_postgres, skip_locked
+from incident_center.delivery.sql import (
+    FROZEN_LETS_GO,
+    changed,
+    insert_all,
+    insert_ignoring,
+    is_postgres,
+    skip_locked,
+)
 from incident_center.models import Chunk, Delivery, Fanout, Incident, Subscriber, Update
 from incident_center.states import Channel, ChunkState, DeliveryState, FanoutState, SubscriberState
 
@@ -35,6 +42,7 @@ CHUNKS_A_STEP = 20  # people walked in one transaction: 10,000, about 50 ms
 _WALKS_ALONE = select(
     func.pg_try_advisory_xact_lock(0x696E6377),  # "incw": a number of our own, see schema.py
     func.set_config("jit", "off", True),  # compiling the walk takes ten times as long as the walk
+    FROZEN_LETS_GO,
 )
 DONE = -1  # a channel's cursor when everybody has been walked
 LIVE = (FanoutState.OPEN, FanoutState.CUT)
@@ -156,21 +164,27 @@ class _Overtaken(Exception):
     """Somebody has superseded or stopped the fan-out meanwhile: what was cut of it must not stay."""
 
 
-def cut_some(session: Session, *, now: datetime) -> bool:
-    """Cuts the next chunks of every open fan-out: a second incident does not wait for the whole first one. Answers
-    whether there was one.
+def to_cut(session: Session) -> Sequence[int]:
+    """The open fan-outs, oldest first: a second incident does not wait for the whole first one."""
+    return session.scalars(
+        select(Fanout.id).where(Fanout.state == FanoutState.OPEN).order_by(Fanout.id)
+    ).all()
 
-    One worker at a time walks; it locks no fan-out while it does, or the others could write down nothing.
+
+def cut_some(session: Session, fanout_id: int, *, now: datetime) -> bool:
+    """Cuts the next chunks of one fan-out; answers whether there was something to cut.
+
+    One worker at a time walks. It holds no fan-out while it does, or the others could write down nothing; only its
+    last statement does. So each fan-out has a transaction of its own.
     """
     if is_postgres(session) and not session.scalar(_WALKS_ALONE):
         return False
-    fanouts = session.scalars(
-        select(Fanout).where(Fanout.state == FanoutState.OPEN).order_by(Fanout.id)
-    ).all()
-    for fanout in fanouts:
-        with suppress(_Overtaken), session.begin_nested():
-            _cut(session, fanout, now=now)
-    return bool(fanouts)
+    fanout = session.get(Fanout, fanout_id)
+    if fanout is None or fanout.state != FanoutState.OPEN:
+        return False
+    with suppress(_Overtaken), session.begin_nested():
+        _cut(session, fanout, now=now)
+    return True
 
 
 def _cut(session: Session, fanout: Fanout, *, now: datetime) -> None:

@@ -11,15 +11,15 @@ from datetime import datetime
 from typing import TypeVar
 
 import structlog
-from sqlalchemy.exc import InterfaceError, InternalError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from incident_center.db import Database
 from incident_center.delivery.ledger import LEASE
+from incident_center.delivery.sql import is_away
 
 RENEW_EVERY = LEASE.total_seconds() / 3
 _AWAY_SECONDS = 0.5
-_AWAY = (OperationalError, InterfaceError, InternalError)  # the last one: a standby that is not promoted yet
 Value = TypeVar("Value")
 Renew = Callable[[Session, datetime], bool]
 _log = structlog.get_logger()
@@ -86,8 +86,8 @@ def surely(
     while True:
         try:
             return write()
-        except _AWAY as error:
-            if not lease.may_wait():
+        except DBAPIError as error:
+            if not is_away(error) or not lease.may_wait():
                 raise
             if not warned:
                 _log.warning("outcomes_wait_for_the_database", why=type(error.orig).__name__)

@@ -1,4 +1,4 @@
-"""What the ways of sending of one worker share: bulk goes by chunks, rows by the batch."""
+"""What the two ways of sending share: bulk goes by chunks, rows by the batch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from incident_center.house import House
 
 @dataclass(frozen=True)
 class Means:
-    """One worker's, not for several threads. `owner` is its name on leases; `clock` answers aware UTC."""
+    """One lane's: for its own thread and the one that writes bulk's outcomes. `owner` is the worker's name on leases,
+    `clock` answers aware UTC."""
 
     database: Database
     house: House

@@ -6,14 +6,25 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import CursorResult, Executable, Select, insert
+from sqlalchemy import CursorResult, Executable, Select, func, insert
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.orm import Session
 
 from incident_center.db import Base
 
 Query = TypeVar("Query", bound=Select[*tuple[Any, ...]])
+# PostgreSQL, for one transaction: a worker that is frozen in the middle of it must not hold its locks for ever.
+FROZEN_LETS_GO = func.set_config("idle_in_transaction_session_timeout", "10s", True)
+# Not the database's opinion of a statement: a standby that is not promoted yet, a transaction that slept for too long.
+_NOT_NOW = {"25006", "25P03", "25P04"}
+
+
+def is_away(error: DBAPIError) -> bool:
+    """Whether the same statement may well be taken later; what the database refuses, it would refuse for ever."""
+    return isinstance(error, OperationalError | InterfaceError) or (
+        isinstance(error, InternalError) and getattr(error.orig, "sqlstate", None) in _NOT_NOW
+    )
 
 
 def is_postgres(session: Session) -> bool:
@@ -93,8 +104,9 @@ def _copy(session: Session, table: str, columns: Sequence[str], rows: Sequence[t
     except driver.IntegrityError as error:
         raise AlreadyThere from error
     except driver.Error as error:  # the others come to SQLAlchemy's callers as its own
-        away = isinstance(error, driver.OperationalError | driver.InterfaceError | driver.InternalError)
-        raise (OperationalError if away else DBAPIError)("COPY", None, error) from error
+        theirs = (OperationalError, InterfaceError, InternalError)
+        kind = next((one for one in theirs if isinstance(error, getattr(driver, one.__name__))), DBAPIError)
+        raise kind("COPY", None, error) from error
 
 
 def plain_time(session: Session, at: datetime) -> str:

@@ -13,10 +13,11 @@ from typing import Any, Protocol
 from sqlalchemy import Select, String, bindparam, exists, func, or_, select, type_coerce
 from sqlalchemy.orm import Session
 
+from incident_center.delivery.apart import apart
 from incident_center.delivery.fanout import LIVE
 from incident_center.delivery.ledger import Due, in_flight_older
 from incident_center.delivery.people import still_due
-from incident_center.delivery.sql import is_postgres
+from incident_center.delivery.sql import FROZEN_LETS_GO, is_postgres
 from incident_center.models import Chunk, Delivery, Fanout, Subscriber, Update
 from incident_center.states import Channel, DeliveryState
 
@@ -24,10 +25,11 @@ from incident_center.states import Channel, DeliveryState
 _FANOUT = select(Fanout.state, Fanout.expires_at).where(Fanout.id == bindparam("fanout_id"))
 # PostgreSQL keeps a statement's plan; one that was made while the ledger was nearly empty would read all of it for
 # each of the people that follow, until statistics are next taken. By the key it is right at any size, so that it need
-# not be planned anew either.
+# not be planned anew either: docs/decisions/0018-plans-that-do-not-age.md.
 _BY_KEY = (
     func.set_config("enable_seqscan", "off", True),
     func.set_config("plan_cache_mode", "force_generic_plan", True),
+    FROZEN_LETS_GO,
 )
 _FANOUT_HELD = _FANOUT.add_columns(*_BY_KEY).with_for_update(read=True)
 
@@ -89,9 +91,6 @@ def is_live(session: Session, fanout_id: int, *, now: datetime) -> bool:
 def _older_may_fly(session: Session, chunk: Any) -> bool:
     """Whether anybody of the chunk may be getting older words. Once not, never again: what has been overtaken
     is marked no more."""
-    older_updates = select(Update.id).where(
-        Update.incident_id == chunk.incident_id, Update.id < chunk.update_id
-    )
     in_chunks = exists(
         select(Chunk.id).where(
             Chunk.incident_id == chunk.incident_id,
@@ -101,9 +100,16 @@ def _older_may_fly(session: Session, chunk: Any) -> bool:
             Chunk.last_id >= chunk.first_id,
         )
     )
+    flying = (
+        select(Delivery.state)
+        .where(apart(Update.id, [DeliveryState.SENDING]))
+        .order_by(Delivery.channel, Delivery.state)
+        .limit(1)
+        .scalar_subquery()
+    )
     in_rows = exists(
-        select(Delivery.subscriber_id).where(
-            Delivery.update_id.in_(older_updates), Delivery.state == DeliveryState.SENDING
+        select(Update.id).where(
+            Update.incident_id == chunk.incident_id, Update.id < chunk.update_id, flying.is_not(None)
         )
     )
     return bool(session.scalar(select(or_(in_chunks, in_rows))))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
+from sqlalchemy.orm import Session
 
-from incident_center.delivery import fanout
+from incident_center.delivery import fanout, walk
 from incident_center.models import Chunk, Fanout
 from incident_center.states import FanoutState
 from tests.builders import a_subscriber
@@ -16,11 +18,13 @@ from tests.delivery.stories import Post, publish
 
 pytestmark = pytest.mark.parametrize("database_kind", ["postgres"])  # SQLite has one writer at a time
 
+_COMPANIES = (f"company-{number}" for number in itertools.count())
+
 
 def _published(post: Post) -> None:
     with post.database.transaction() as session:
         for place in range(3):
-            a_subscriber(session, email=f"reader-{place}@example.com")
+            a_subscriber(session, email=f"reader-{place}@{next(_COMPANIES)}.example")
         publish(session, post.house)
 
 
@@ -56,10 +60,53 @@ def test_two_workers_never_walk_at_once(post: Post, monkeypatch: pytest.MonkeyPa
 
     def second_worker() -> None:
         with post.database.transaction() as session:
-            found.append(fanout.cut_some(session, now=post.clock()))
+            (fanout_id,) = fanout.to_cut(session)
+            found.append(fanout.cut_some(session, fanout_id, now=post.clock()))
 
     _in_mid_walk(monkeypatch, second_worker)
     assert post.engine.expand_once()
     assert found == [False, False]  # once a channel
     with post.database.reading() as session:
         assert session.scalar(select(func.sum(Chunk.size))) == 3
+
+
+def test_whoever_marks_people_waits_for_no_other_incident_s_walk(
+    post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Held until the last fan-out was walked, the first one made a worker wait, and two waited for each other."""
+    _published(post)
+    _published(post)
+    marked: list[bool] = []
+
+    def another_worker() -> None:
+        with post.database.transaction() as session:
+            session.execute(text("SET LOCAL lock_timeout = '1s'"))
+            ids = session.scalars(select(Fanout.id)).all()
+            marked.append(all(walk.is_live(session, one, now=post.clock()) for one in ids))
+
+    _in_mid_walk(monkeypatch, another_worker)
+    assert post.engine.expand_once()
+    assert marked == [True] * 4  # twice a channel
+    with post.database.reading() as session:
+        assert session.scalar(select(func.sum(Chunk.size))) == 12
+
+
+def test_a_worker_that_is_frozen_in_mid_walk_lets_the_others_walk_and_publish(
+    post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its connection stays, and with it its locks, until PostgreSQL ends it."""
+    _published(post)
+    patience: list[str | None] = []
+    show = text("SHOW idle_in_transaction_session_timeout")
+    next_ids = fanout._next_ids
+
+    def noting(session: Session, *args: Any, **more: Any) -> Sequence[int]:
+        patience.append(session.scalar(show))
+        return next_ids(session, *args, **more)
+
+    monkeypatch.setattr(fanout, "_next_ids", noting)
+    assert post.engine.expand_once()
+    with post.database.transaction() as session:
+        walk.is_live(session, session.scalars(select(Fanout.id)).one(), now=post.clock())
+        patience.append(session.scalar(show))
+    assert patience == ["10s"] * 3

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from sqlalchemy import select, text
 
-from incident_center.delivery import chunks, rows
+from incident_center.delivery import chunks, rows, walk
 from incident_center.delivery.fanout import queue_current_status
 from incident_center.delivery.leases import Lease
 from incident_center.delivery.ledger import LEASE, Result, renew
@@ -14,11 +14,12 @@ from incident_center.delivery.outcome import Outcome
 from incident_center.delivery.questions import ledger_check, progress
 from incident_center.delivery.rules import Try
 from incident_center.delivery.sql import AlreadyThere
-from incident_center.models import Attempt, Chunk, Delivery, Incident
+from incident_center.models import Attempt, Chunk, Delivery, Incident, Update
 from incident_center.states import Channel, ChunkState, DeliveryState
 from tests.builders import a_subscriber, an_incident, mai, olivia
 from tests.delivery.servers import DROP, Mailhost
 from tests.delivery.stories import Clock, Post, publish
+from tests.support.plans import plans_of
 
 ACCEPTED = Try("email 1 smtp", Outcome(state="accepted", code="250", provider_ref="Q1"))
 
@@ -367,3 +368,22 @@ def test_a_plan_that_was_made_on_an_empty_ledger_does_not_read_all_of_the_full_o
             )
             assert post.database.is_sqlite or session.scalar(reads_all) == 0
     assert len(post.rows()) == 60
+
+
+def test_whether_older_words_fly_is_not_asked_of_everybody_who_has_them(post: Post) -> None:
+    """It is asked of every chunk. SQLite has no statistics, and PostgreSQL plans it without knowing the state."""
+    update_id = some_readers(post, 60)
+    post.engine.deliver_once(Channel.EMAIL)
+    with post.database.transaction() as session:
+        publish(session, post.house, session.get_one(Update, update_id).incident)
+    post.engine.expand_once()
+    with post.database.transaction() as session:
+        if not post.database.is_sqlite:  # which keeps no statistics in life
+            session.execute(text("ANALYZE"))
+    with post.database.transaction() as session:
+        chunk = session.scalars(select(Chunk).where(Chunk.update_id != update_id)).one()
+        assert walk.is_live(session, chunk.fanout_id, now=post.clock())
+        (plan,) = plans_of(post.database, session, lambda: walk._older_may_fly(session, chunk))
+    assert "ix_deliveries_apart" in plan
+    assert "pk_deliveries" not in plan
+    assert "SCAN deliveries" not in plan

@@ -1,13 +1,11 @@
 """What the delivery panel asks the ledger, and what a lead may do: stop, send again, take the call list."""
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
 
 import pytest
-from sqlalchemy import event, select, text
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from incident_center.db import Database
@@ -27,6 +25,7 @@ from incident_center.web.console.delivery_view import OFTEN, SELDOM, look_every
 from tests.builders import NOW, a_subscriber, an_incident, mai
 from tests.delivery.servers import DROP, Mailhost, SmsGateway
 from tests.delivery.stories import Clock, Post, publish
+from tests.support.plans import plans_of
 
 LATER = NOW + timedelta(hours=1)
 
@@ -180,11 +179,11 @@ def test_what_the_panel_asks_for_is_found_by_the_index_of_what_is_apart(
         assert (reason.number, len(panel.people(session, update_id, reason))) == (10, 10)
         told = progress(session, update_id)
         plans = [
-            *_plans(database, session, lambda: panel.reasons(session, update_id)),
-            *_plans(database, session, lambda: panel.people(session, update_id, reason)),
-            *_plans(database, session, lambda: panel.wire(session, update_id, told)),
-            *_plans(database, session, lambda: resend.groups(session, update_id, as_of=LATER)),
-            *_plans(database, session, lambda: list(not_reached(database, update_id, now=NOW))),
+            *plans_of(database, session, lambda: panel.reasons(session, update_id)),
+            *plans_of(database, session, lambda: panel.people(session, update_id, reason)),
+            *plans_of(database, session, lambda: panel.wire(session, update_id, told)),
+            *plans_of(database, session, lambda: resend.groups(session, update_id, as_of=LATER)),
+            *plans_of(database, session, lambda: list(not_reached(database, update_id, now=NOW))),
         ]
     assert len(plans) >= 6
     for plan in plans:
@@ -198,7 +197,7 @@ def test_how_far_it_is_is_counted_from_the_updates_own_chunks(database: Database
     """A house that publishes for years has millions of chunks."""
     with database.transaction() as session:
         update_id = publish(session, house).id
-        plans = _plans(database, session, lambda: progress(session, update_id), table="chunks")
+        plans = plans_of(database, session, lambda: progress(session, update_id), table="chunks")
         assert len(plans) >= 3
         for plan in plans:
             assert "ix_chunks_" in plan, plan
@@ -215,29 +214,6 @@ def test_what_costs_much_to_count_is_counted_less_often() -> None:
     assert look_every(told(due=1_000_000, delivered=20_001)) == SELDOM
     assert look_every(told(due=1, suppressed=20_001)) == SELDOM
     assert look_every(told(retry=1)) == SELDOM
-
-
-def _plans(
-    database: Database, session: Session, ask: Callable[[], object], *, table: str = "deliveries"
-) -> list[str]:
-    """How the database finds the rows that `ask` asks for: each statement is sent once more with EXPLAIN."""
-    asked: list[tuple[str, Any]] = []
-
-    def note(_c: Any, _cursor: Any, statement: str, given: Any, _context: Any, _many: bool) -> None:
-        asked.append((statement, given))
-
-    event.listen(database.engine, "before_cursor_execute", note)
-    try:
-        ask()
-    finally:
-        event.remove(database.engine, "before_cursor_execute", note)
-    explain = "EXPLAIN QUERY PLAN " if database.is_sqlite else "EXPLAIN "
-    connection = session.connection()
-    return [
-        "\n".join(str(tuple(row)) for row in connection.exec_driver_sql(explain + statement, given))
-        for statement, given in asked
-        if f" {table}" in statement
-    ]
 
 
 def test_stopping_ends_everybody_who_is_not_on_the_wire(
