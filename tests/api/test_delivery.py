@@ -61,6 +61,7 @@ def test_what_is_not_to_be_sent_again_is_refused(
     assert "states" in fields(lead.post(path, {"states": []}))
     assert "states.0" in fields(lead.post(path, {"states": ["accepted"]}))
     assert "as_of" in fields(lead.post(path, {"states": ["failed"], "as_of": in_minutes(1)}))
+    assert "as_of" in fields(lead.post(path, {"states": ["failed", "unknown"]}))
     lead.post(f"/incidents/{first['incident_id']}/updates", an_update())
     problem(lead.post(path, {"states": ["failed"]}), 409)
     problem(lead.post("/updates/4711/send-again", {"states": ["failed"]}), 404)

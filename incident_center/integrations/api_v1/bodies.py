@@ -135,7 +135,8 @@ class SendAgainIn(Strict):
     states: list[Literal["failed", "expired", "quarantined", "unknown"]] = Field(min_length=1, max_length=4)
     as_of: Instant | None = Field(
         default=None,
-        description="When you read the numbers: whose state has changed since is left out. Left out: now.",
+        description="When you read the numbers: whose state has changed since is left out. Left out: now; "
+        "with 'unknown' it is needed, unless the request has an Idempotency-Key.",
     )
 
 

@@ -51,6 +51,15 @@ def stop_sending(path: UpdatePath, header: IdempotencyHeader, body: NothingIn) -
 @roles(LEAD)
 def send_again(path: UpdatePath, header: IdempotencyHeader, body: SendAgainIn) -> Answered:
     """409 when a newer update was published, or this one was stopped or is too old: older news would mislead."""
+    if "unknown" in body.states and body.as_of is None and header.key is None:
+        raise Refused(
+            Flaw(
+                "as_of",
+                "missing",
+                "Say when you read the numbers, or send an Idempotency-Key. People who may have the message "
+                "would get it once more each time this request is repeated.",
+            )
+        )
 
     def deed(session: Session, now: datetime) -> tuple[int, answers.SentAgainOut]:
         if body.as_of is not None and body.as_of > now:
