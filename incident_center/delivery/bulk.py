@@ -91,8 +91,11 @@ class Bulk:
             landed = flights[0] if flights else None
             try:
                 results = self._land(landed) if landed is not None else []
-            finally:
-                following = writing.result() if writing is not None else []
+            except BaseException:
+                if writing is not None:
+                    flights.extend(self._stay_down(wave) for wave in writing.result())
+                raise
+            following = writing.result() if writing is not None else []
             writing = None
             flights.extend(self._take_off(wave) for wave in following)
             if landed is None:
@@ -173,12 +176,22 @@ class Bulk:
             pace.give_back(session, room.provider_id, rate=room.rate, number=room.number - number)
 
     def _take_off(self, batch: chunks.ChunkBatch) -> _Flight:
+        lease = self._lease(batch)
+        return _Flight(batch, lease, self._dispatch.start(batch.channel, batch.people, lease.is_ours))
+
+    def _stay_down(self, batch: chunks.ChunkBatch) -> _Flight:
+        """Marked, and not to be sent any more: written down as people who are still due."""
+        lease = self._lease(batch)
+        wave = Wave(batch.channel, [Result(due) for due in batch.people], lease.is_ours, [])
+        return _Flight(batch, lease, wave)
+
+    def _lease(self, batch: chunks.ChunkBatch) -> Lease:
         lease = self._leases.get(batch.chunk_id)
         if lease is None:
             since = batch.lease.since or self._clock()
             lease = self._keeper.keep(renewal(Chunk, [batch.chunk_id], [batch.fence]), since=since)
             self._leases[batch.chunk_id] = lease
-        return _Flight(batch, lease, self._dispatch.start(batch.channel, batch.people, lease.is_ours))
+        return lease
 
     def _settle(self, flight: _Flight, results: list[Result], *, end: float) -> list[chunks.ChunkBatch]:
         """Writes the outcomes; answers the waves that have been marked in the same transaction."""

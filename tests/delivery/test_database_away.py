@@ -14,10 +14,13 @@ from sqlalchemy.orm import Session
 
 from incident_center.db import Database
 from incident_center.delivery import chunks, leases, rows
+from incident_center.delivery.courier import SmtpCourier
 from incident_center.delivery.fanout import queue_current_status
 from incident_center.delivery.leases import Lease, LeaseKeeper, surely
+from incident_center.delivery.outcome import Outcome
 from incident_center.delivery.questions import ledger_check
-from incident_center.models import Delivery
+from incident_center.delivery.transports.posted import Posted
+from incident_center.models import Chunk, Delivery
 from incident_center.states import Channel, DeliveryState
 from tests.builders import a_subscriber
 from tests.delivery.gateways import http_gateway, twilio_no
@@ -99,10 +102,25 @@ def test_what_has_landed_is_written_when_the_wave_before_it_could_not_be(
     assert [row.state for row in post.rows()] == [DeliveryState.ACCEPTED] * (len(smtp.mails) - 25)
 
 
-@pytest.mark.parametrize("error", [OperationalError, InterfaceError, InternalError])
-def test_whatever_says_that_the_database_is_away_is_waited_for(clock: Clock, error: type[DBAPIError]) -> None:
+def _internal(state: str) -> Exception:
+    cause = Exception("a class XX or 25 error of PostgreSQL")
+    cause.sqlstate = state  # type: ignore[attr-defined]  # as psycopg's errors have it
+    return cause
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OperationalError("COMMIT", None, Exception("gone")),
+        InterfaceError("COMMIT", None, Exception("closed")),
+        InternalError("COMMIT", None, _internal("25006")),
+        InternalError("COMMIT", None, _internal("25P03")),
+    ],
+    ids=["gone", "closed", "a standby", "slept in its transaction"],
+)
+def test_whatever_says_that_the_database_is_away_is_waited_for(clock: Clock, error: DBAPIError) -> None:
     lease = Lease(lambda *_: True, clock(), clock)
-    answers = [error("COMMIT", None, Exception("read-only")), None]
+    answers = [error, None]
 
     def write() -> str:
         answer = answers.pop(0)
@@ -111,6 +129,46 @@ def test_whatever_says_that_the_database_is_away_is_waited_for(clock: Clock, err
         return "written"
 
     assert surely(write, lease, sleep=lambda _: clock.move(minutes=10)) == "written"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [DataError("INSERT", None, Exception("odd")), InternalError("COPY", None, _internal("XX002"))],
+    ids=["a value that it does not take", "a damaged index"],
+)
+def test_what_the_database_would_refuse_for_ever_holds_nobody_up(clock: Clock, error: DBAPIError) -> None:
+    lease, tries = Lease(lambda *_: True, clock() + timedelta(seconds=60), clock), []
+
+    def write() -> None:
+        tries.append(clock())
+        raise error
+
+    with pytest.raises(type(error)):
+        surely(write, lease, sleep=lambda _: clock.move(minutes=10))
+    assert len(tries) == 1
+
+
+def test_whoever_was_marked_when_the_wire_broke_is_due_and_not_in_doubt(
+    post: Post, smtp: Mailhost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL marks the next wave while the one before it is on the wire."""
+    readers(post, 120)
+    real, calls = SmtpCourier.collect, iter(range(100))
+
+    def collect(self: SmtpCourier, posted: Posted) -> list[Outcome | None]:
+        outcomes = real(self, posted)
+        if next(calls) == 1:
+            raise RuntimeError("the courier broke")
+        return outcomes
+
+    monkeypatch.setattr(SmtpCourier, "collect", collect)
+    with pytest.raises(RuntimeError, match="broke"):
+        post.engine.deliver_once(Channel.EMAIL)
+    with post.database.reading() as session:
+        flying = [one for batch in session.scalars(select(Chunk.batch)) for one in batch]
+    post.work()
+    assert flying == []
+    assert len(smtp.mails) == len(set(smtp.recipients())) == 120
 
 
 def test_who_is_told_to_end_waits_for_the_database_as_long_as_the_lease_stands(clock: Clock) -> None:
