@@ -9,9 +9,10 @@ deferred.
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
@@ -36,6 +37,8 @@ BUSY_SECONDS = 20
 SKEW_MAX = (
     5.0  # seconds; a worker whose clock is further off the database's sends nothing and keeps no promise
 )
+LOG_MAX = 16 * 1024 * 1024  # bytes of SQLite's write-ahead log from which on it is begun anew
+LOG_PATIENCE = 5.0  # seconds for which writers may be kept waiting for it
 _READING = "incident_center_reading"
 
 _NAMING = {
@@ -150,6 +153,18 @@ class Database:
         except DBAPIError:
             return False
         return True
+
+    def shorten_log(self) -> None:
+        """SQLite begins its write-ahead log anew by itself when nobody reads; pages that are read all the time leave
+        it no such moment, and the file would grow. Readers go on meanwhile, writers wait for those who read now."""
+        log = Path(f"{self.url.database}-wal")
+        if not self.is_sqlite or not log.exists() or log.stat().st_size < LOG_MAX:
+            return
+        with (
+            suppress(sqlite3.Error),  # the next time, then
+            closing(sqlite3.connect(str(self.url.database), timeout=LOG_PATIENCE)) as connection,
+        ):
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def dispose(self) -> None:
         self.engine.dispose()

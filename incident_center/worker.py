@@ -192,6 +192,7 @@ class Life(Loop):
                 now=now,
             )
             slots.renew(session, self._worker.owner, now=now)
+        self._center.database.shorten_log()
         self._beat_at = now
         return False
 

@@ -1,13 +1,16 @@
 """The database's promises: what is committed, what is not, and that writers wait instead of failing."""
 
 import threading
+import time
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError, InternalError, StatementError
 
+from incident_center import db
 from incident_center.db import Base, Database
 from incident_center.models import Component, Subscriber
 from incident_center.states import Channel, FormOfAddress
@@ -179,3 +182,35 @@ def test_looking_for_work_keeps_the_statements_that_are_prepared(database: Datab
         if not database.is_sqlite:
             mine = "SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%FROM updates'"
             assert session.scalar(text(mine)) == 1
+
+
+@pytest.mark.one_database
+def test_the_log_of_sqlite_begins_anew_although_somebody_always_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(db, "LOG_MAX", 100_000)
+    monkeypatch.setattr(db, "LOG_PATIENCE", 0.05)
+    database = Database(f"sqlite:///{tmp_path / 'x.db'}")
+    log = tmp_path / "x.db-wal"
+    with database.transaction() as session:
+        session.execute(text("CREATE TABLE notes (words TEXT)"))
+    with database.reading() as reader:
+        reader.execute(text("SELECT count(*) FROM notes"))
+        for _ in range(30):
+            with database.transaction() as session:
+                session.execute(text("INSERT INTO notes VALUES (zeroblob(20000))"))
+        before = log.stat().st_size
+        assert before > 500_000
+        database.shorten_log()  # whoever reads what is old keeps it; nobody hears of it
+        assert log.stat().st_size == before
+        with database.transaction() as session:
+            session.execute(text("INSERT INTO notes VALUES ('not held up')"))
+    with database.reading() as reader:  # a page that is read now
+        assert reader.execute(text("SELECT count(*) FROM notes")).scalar_one() == 31
+        thread = threading.Thread(target=database.shorten_log)
+        monkeypatch.setattr(db, "LOG_PATIENCE", 5.0)
+        thread.start()
+        time.sleep(0.1)
+    thread.join()
+    assert log.stat().st_size == 0
+    database.dispose()
