@@ -157,14 +157,14 @@ class Database:
     def shorten_log(self) -> None:
         """SQLite begins its write-ahead log anew by itself when nobody reads; pages that are read all the time leave
         it no such moment, and the file would grow. Readers go on meanwhile, writers wait for those who read now."""
-        log = Path(f"{self.url.database}-wal")
-        if not self.is_sqlite or not log.exists() or log.stat().st_size < LOG_MAX:
+        if not self.is_sqlite:
             return
-        with (
-            suppress(sqlite3.Error),  # the next time, then
-            closing(sqlite3.connect(str(self.url.database), timeout=LOG_PATIENCE)) as connection,
-        ):
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        # The next time, then: the file goes with its last connection, and a full disk takes nothing.
+        with suppress(OSError, sqlite3.Error):
+            if Path(f"{self.url.database}-wal").stat().st_size < LOG_MAX:
+                return
+            with closing(sqlite3.connect(str(self.url.database), timeout=LOG_PATIENCE)) as connection:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def dispose(self) -> None:
         self.engine.dispose()

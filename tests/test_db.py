@@ -214,3 +214,5 @@ def test_the_log_of_sqlite_begins_anew_although_somebody_always_reads(
     thread.join()
     assert log.stat().st_size == 0
     database.dispose()
+    assert not log.exists()
+    database.shorten_log()  # it is gone with the last connection
