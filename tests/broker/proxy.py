@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from threading import Thread
 
+from tests.support.listening import stop_listening
+
 
 class Proxy:
     def __init__(self, target: int) -> None:
@@ -60,7 +62,7 @@ class Proxy:
         """Leaves nothing open behind: a socket that is collected later would be a warning."""
 
         async def _end() -> None:
-            self._server.close()
+            await stop_listening(self._server)
             await self._cut()
             others = asyncio.all_tasks() - {asyncio.current_task()}
             for task in others:

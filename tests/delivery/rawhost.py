@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.delivery.servers import DROP, HANG, Mail
+from tests.support.listening import stop_listening
 
 KEEP_AND_DROP = "keep and drop"  # at the dot: the message is stored, and nobody is told
 WAIT = "wait"  # until the gate is open
@@ -236,21 +237,20 @@ async def _talk(host: Rawhost, reader: asyncio.StreamReader, writer: asyncio.Str
             await writer.wait_closed()
 
 
-async def _stop(host: Rawhost) -> None:
-    """Ends every conversation: those that listen notice it, those that hang are told."""
-    for _ in range(2):  # a connection may have been taken just now
-        await asyncio.sleep(0.01)
+async def _stop(host: Rawhost, server: asyncio.Server) -> None:
+    """Ends every conversation, that of a connection included which is being taken just now.
+
+    Round by round until nothing runs: a task that takes a connection is followed by the one that talks over it, and
+    a task that is cancelled before its first step never learns of its connection, and leaves it open.
+    """
+    await stop_listening(server)
+    while others := asyncio.all_tasks() - {asyncio.current_task()}:
         for writer in list(host._writers):
             writer.transport.abort()
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    # A conversation that is cancelled before its first step never learns of its connection, and leaves it open.
-    while any(_has_not_begun(task) for task in others):  # noqa: ASYNC110 (they begin in the next rounds)
+        for task in others:
+            if not _has_not_begun(task):
+                task.cancel()
         await asyncio.sleep(0)
-    for writer in list(host._writers):
-        writer.transport.abort()
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
     await asyncio.sleep(0.01)  # what they closed is closed in the rounds after this one
 
 
@@ -287,8 +287,7 @@ def rawhost(
         asyncio.set_event_loop(loop)
         server = loop.run_until_complete(serve())
         loop.run_forever()
-        server.close()
-        loop.run_until_complete(_stop(host))
+        loop.run_until_complete(_stop(host, server))
         loop.close()
 
     thread = threading.Thread(target=run, daemon=True)

@@ -20,7 +20,10 @@ from typing import Any
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
+from tests.support.listening import stop_listening
+
 DROP, HANG = "drop", "hang"
+SLOW = "slow"  # at the dot: takes it as ever, after a third of a second
 STEPS = ("connect", "ehlo", "mail", "rcpt", "data", "body", "dot")
 
 
@@ -54,8 +57,8 @@ def _part(message: EmailMessage, kind: str) -> str:
 
 @dataclass
 class Mailhost:
-    """What the server does at each step: a reply such as "550 5.1.1 unknown", DROP, HANG, or None for going
-    on.
+    """What the server does at each step: a reply such as "550 5.1.1 unknown", DROP, HANG, SLOW, or None for
+    going on.
 
     `replies` is asked with the step and the recipient ("" before one is named). `kept_then_dropped` at step
     "dot" keeps the message before it drops the connection.
@@ -68,6 +71,7 @@ class Mailhost:
     open: int = 0
     most_open: int = 0
     port: int = 0
+    lines: set[asyncio.Transport] = field(default_factory=set)
 
     @property
     def url(self) -> str:
@@ -89,10 +93,12 @@ class _Server(SMTP):
         self.host.connections += 1
         self.host.open += 1
         self.host.most_open = max(self.host.most_open, self.host.open)
+        self.host.lines.add(transport)
         super().connection_made(transport)
 
     def connection_lost(self, error: Exception | None) -> None:
         self.host.open -= 1
+        self.host.lines.discard(self.transport)
         super().connection_lost(error)
 
     async def smtp_DATA(self, arg: str) -> None:
@@ -150,7 +156,7 @@ class _Handler:
         (recipient,) = envelope.rcpt_tos
         answer = self.host.replies("dot", recipient)
         self.host.seen.append("dot")
-        if answer and answer not in {DROP, HANG}:
+        if answer and answer not in {DROP, HANG, SLOW}:
             return answer
         assert isinstance(envelope.content, bytes)
         self.host.mails.append(Mail(recipient, envelope.content))
@@ -158,6 +164,8 @@ class _Handler:
             _abort(server)
         elif answer == HANG:
             await asyncio.sleep(3)
+        elif answer == SLOW:
+            await asyncio.sleep(0.3)
         return f"250 2.0.0 Ok: queued as Q{len(self.host.mails):05}"
 
 
@@ -185,7 +193,18 @@ def mailhost(*, utf8: bool = True, **options: Any) -> Iterator[Mailhost]:
     try:
         yield host
     finally:
+        assert isinstance(controller.server, asyncio.Server)
+        asyncio.run_coroutine_threadsafe(_hang_up(host, controller.server), controller.loop).result(timeout=5)
         controller.stop()
+
+
+async def _hang_up(host: Mailhost, server: asyncio.Server) -> None:
+    """A loop that is stopped with a connection open leaves it to the garbage collector, which warns in another test."""
+    await stop_listening(server)
+    for _ in range(3):  # who was taken last is there after one round, and gone after another
+        for line in list(host.lines):
+            line.abort()
+        await asyncio.sleep(0)
 
 
 def wrong_password(

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from tests.support.listening import stop_listening
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -122,7 +124,8 @@ def _registered(connection: Talk, known: list[Talk]) -> Talk:
 
 
 async def _close(server: asyncio.Server, known: list[Talk]) -> None:
-    server.close()
+    await stop_listening(server)
+    await asyncio.sleep(0)  # who was taken last has a transport now
     for connection in known:
         if not connection.ended and hasattr(connection, "transport"):  # TLS came about
             connection.ended = True
