@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import (
     JSON,
@@ -37,6 +37,7 @@ BUSY_SECONDS = 20
 SKEW_MAX = (
     5.0  # seconds; a worker whose clock is further off the database's sends nothing and keeps no promise
 )
+KEPT_SECONDS = 2.0  # a connection that was silent for longer is tried before it is used
 LOG_MAX = 16 * 1024 * 1024  # bytes of SQLite's write-ahead log from which on it is begun anew
 LOG_PATIENCE = 5.0  # seconds for which writers may be kept waiting for it
 _READING = "incident_center_reading"
@@ -106,9 +107,9 @@ class Database:
         self.committed: Callable[[], None] = lambda: None
 
     @contextmanager
-    def transaction(self) -> Iterator[Session]:
+    def transaction(self, connection: Connection | None = None) -> Iterator[Session]:
         """A session whose work is committed when the block ends and rolled back when it raises."""
-        session = self._writing()
+        session = self._writing(bind=connection or self.engine)
         try:
             yield session
             session.commit()
@@ -170,6 +171,37 @@ class Database:
         self.engine.dispose()
 
 
+class KeptConnection:
+    """One connection for many short transactions in a row: to ask the pool for it each time, which asks the server
+    whether it is still there, costs as much as two statements. Not for several threads at once."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._connection: Connection | None = None
+        self._used = 0.0
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """As Database.transaction. After an error or a pause the next one gets a connection that has been tried."""
+        if time.monotonic() - self._used > KEPT_SECONDS:
+            self.release()
+        connection = self._connection or self._database.engine.connect()
+        self._connection = None
+        try:
+            with self._database.transaction(connection) as session:
+                yield session
+        except BaseException:
+            connection.close()
+            raise
+        self._connection, self._used = connection, time.monotonic()
+
+    def release(self) -> None:
+        """Gives it back; whoever pauses must not find it gone later."""
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+
+
 def _refuse_flush(session: Session, *_: object) -> None:
     if session.new or session.dirty or session.deleted:
         raise RuntimeError("a reading session was asked to write; use Database.transaction()")
@@ -210,5 +242,15 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    reading: Any = connection.get_execution_options().get(_READING)
-    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+    begin = "BEGIN" if connection.get_execution_options().get(_READING) else "BEGIN IMMEDIATE"
+    driver: Any = connection.connection.driver_connection
+    try:  # as a statement of SQLAlchemy's it would be a twentieth of a wave of e-mails
+        driver.execute(begin)
+    except sqlite3.Error as error:
+        raise as_sqlalchemys(driver, error, begin) from error
+
+
+def as_sqlalchemys(driver: Any, error: Exception, statement: str) -> DBAPIError:
+    """What the driver raised when it was called directly, as SQLAlchemy's callers know it; without the values."""
+    known = DBAPIError.instance(statement, None, error, driver.Error, hide_parameters=True)
+    return cast("DBAPIError", known)

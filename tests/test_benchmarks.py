@@ -1,5 +1,6 @@
 """The benchmark's own judgement: what it counts as wrong order, as kept, and how far away its relay is."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from benchmarks.overtaking import out_of_order, update_of
 from benchmarks.peers import kept_smtplib
 from benchmarks.peers.letters import recipient
 from benchmarks.recorder import Arrival, Recorder
-from benchmarks.report import BEGIN, END, markdown, put_into
+from benchmarks.report import BEGIN, END, PROMISED, TITLES, markdown, put_into
 from benchmarks.targets import Target, ratio, targets
 
 OLDER, NEWER = 7, 8
@@ -55,6 +56,15 @@ def test_figures_replace_what_stands_between_the_marks(tmp_path: Path) -> None:
     page.write_text("no marks", encoding="utf-8")
     with pytest.raises(ValueError, match="lacks the lines"):
         put_into(page, "figures")
+
+
+def test_the_page_shows_a_full_run_with_all_its_parts() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    figures = page.partition(BEGIN)[2].partition(END)[0]
+    assert "size “full”" in figures
+    assert "Failed:" not in figures
+    parts = re.findall(r"^### (.+)$", figures, re.MULTILINE)
+    assert parts == [*TITLES.values(), PROMISED]
 
 
 def test_the_proxy_holds_each_way_back_and_loses_nothing(tmp_path: Path) -> None:

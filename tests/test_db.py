@@ -7,11 +7,12 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, text
-from sqlalchemy.exc import IntegrityError, InternalError, StatementError
+from sqlalchemy import event, select, text
+from sqlalchemy.exc import IntegrityError, InternalError, OperationalError, StatementError
 
 from incident_center import db
-from incident_center.db import Base, Database
+from incident_center.db import Base, Database, KeptConnection
+from incident_center.delivery.walk import is_live
 from incident_center.models import Component, Subscriber
 from incident_center.states import Channel, FormOfAddress
 from tests.builders import NOW, a_component, an_incident, juergen, mai, olivia
@@ -171,6 +172,83 @@ def test_the_cast_fits_the_tables(database: Database) -> None:
         "j.gross@example.com",
         "+12125550123",
     ]
+
+
+def _taken_from_the_pool(database: Database) -> list[object]:
+    taken: list[object] = []
+    event.listen(database.engine, "checkout", lambda connection, *_: taken.append(connection))
+    return taken
+
+
+def test_a_kept_connection_is_taken_from_the_pool_once(database: Database) -> None:
+    taken, kept = _taken_from_the_pool(database), KeptConnection(database)
+    for name in ("one", "two", "three"):
+        with kept.transaction() as session:
+            a_component(session, key=name)
+    assert len(taken) == 1
+    kept.release()
+    with database.reading() as session:
+        assert set(session.scalars(select(Component.key))) == {"one", "two", "three"}
+    with kept.transaction() as session:
+        a_component(session, key="four")
+    kept.release()
+    assert len(taken) == 3
+    assert database.engine.pool.checkedout() == 0  # type: ignore[attr-defined]  # a QueuePool, on both
+
+
+def test_after_an_error_a_kept_connection_begins_anew(database: Database) -> None:
+    taken, kept = _taken_from_the_pool(database), KeptConnection(database)
+
+    def fail_half_way() -> None:
+        with kept.transaction() as session:
+            a_component(session, key="lost")
+            raise ValueError("half way")
+
+    with pytest.raises(ValueError, match="half way"):
+        fail_half_way()
+    with kept.transaction() as session:
+        a_component(session, key="kept")
+        assert session.scalars(select(Component.key)).all() == ["kept"]
+    kept.release()
+    assert len(taken) == 2
+
+
+def test_a_kept_connection_that_was_silent_is_tried_before_it_is_used(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(db, "KEPT_SECONDS", 0.0)
+    taken, kept = _taken_from_the_pool(database), KeptConnection(database)
+    for name in ("one", "two"):
+        with kept.transaction() as session:
+            a_component(session, key=name)
+    kept.release()
+    assert len(taken) == 2
+
+
+@pytest.mark.parametrize("database_kind", ["postgres"])  # SQLite has no server
+@pytest.mark.parametrize("by_the_driver", [False, True])
+def test_a_kept_connection_that_the_server_has_cut_costs_one_transaction(
+    database: Database, by_the_driver: bool
+) -> None:
+    kept = KeptConnection(database)
+    with kept.transaction() as session:
+        a_component(session, key="before")
+        server = session.scalar(text("SELECT pg_backend_pid()"))
+    with database.transaction() as session:
+        session.execute(text("SELECT pg_terminate_backend(:server, 5000)"), {"server": server})
+
+    def write() -> None:
+        with kept.transaction() as session:
+            if by_the_driver:
+                is_live(session, 1, now=NOW)
+            a_component(session, key="after")
+
+    with pytest.raises(OperationalError):
+        write()
+    with kept.transaction() as session:
+        a_component(session, key="after")
+        assert set(session.scalars(select(Component.key))) == {"before", "after"}
+    kept.release()
 
 
 def test_looking_for_work_keeps_the_statements_that_are_prepared(database: Database) -> None:

@@ -16,6 +16,7 @@ from datetime import datetime
 import structlog
 from sqlalchemy.orm import Session
 
+from incident_center.db import KeptConnection
 from incident_center.delivery import chunks, pace
 from incident_center.delivery.dispatch import Wave
 from incident_center.delivery.leases import Lease, surely
@@ -57,6 +58,7 @@ class Bulk:
         self._owner, self._clock = means.owner, means.clock
         self._dispatch, self._mailer = means.dispatch, means.mailer
         self._health, self._keeper = means.health, means.keeper
+        self._kept = KeptConnection(means.database)
         self._leases: dict[int, Lease] = {}
         self._writer = ThreadPoolExecutor(
             1, thread_name_prefix="outcomes"
@@ -78,6 +80,7 @@ class Bulk:
             for lease in self._leases.values():
                 self._keeper.drop(lease)
             self._leases.clear()
+            self._kept.release()
         return found
 
     def _roll(self, flights: deque[_Flight], *, end: float, tell: Callable[[list[Result]], None]) -> None:
@@ -232,7 +235,7 @@ class Bulk:
     ) -> list[chunks.ChunkBatch]:
         now = self._clock()
         wave = max(1, BATCH[batch.channel] // WAVES[batch.channel])
-        with self._database.transaction() as session:
+        with self._kept.transaction() as session:
             self._health.tell(session)
             if not any(result.tries for result in results):
                 self._health.spare(session, now)

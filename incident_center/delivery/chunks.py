@@ -21,10 +21,17 @@ from incident_center.delivery.fanout import LIVE, people_left
 from incident_center.delivery.ledger import HELD_BACK, LEASE, Due, Result, accept_late, unknown_rows
 from incident_center.delivery.people import chunk_is_open
 from incident_center.delivery.retry import RESEND_UNKNOWN_AFTER
-from incident_center.delivery.sql import changed, is_postgres, skip_locked
+from incident_center.delivery.sql import (
+    ForDriver,
+    changed,
+    changed_by_driver,
+    is_postgres,
+    plain_time,
+    skip_locked,
+)
 from incident_center.house import House
 from incident_center.models import Chunk, Fanout
-from incident_center.models.delivery import Ids
+from incident_center.models.delivery import ids_to_text
 from incident_center.states import Channel, ChunkState
 
 _COLUMNS = (
@@ -56,16 +63,17 @@ _NEXT_FREE = (
     select(*_COLUMNS).where(Chunk.fanout_id == bindparam("fanout_id"), *_FREE).order_by(Chunk.id).limit(1)
 )
 _NEXT_FREE_LOCKED = _NEXT_FREE.with_for_update(skip_locked=True)
-_NEXT_WAVE = (
+_WAVE = (
     update(Chunk.__table__)  # type: ignore[arg-type]  # a declarative class's table is a Table
     .where(Chunk.id == bindparam("chunk_id"), Chunk.fence == bindparam("lease_fence"))
     .values(
-        batch=bindparam("marked", type_=Ids()),
+        batch=bindparam("marked"),
         written=Chunk.written + bindparam("more"),
         batch_at=bindparam("marked_at"),
         lease_until=bindparam("until"),
     )
 )
+_NEXT_WAVE = ForDriver(_WAVE, "chunk_id", "lease_fence", "marked", "more", "marked_at", "until")
 
 
 @dataclass
@@ -202,9 +210,7 @@ def settle(
     lease = batch.lease
     tried = [result for result in results if result.was_tried]
     flying = lease.flying.difference(due.subscriber_id for due in batch.people)
-    people = (
-        walk.next_people(session, lease, now=now, limit=limit) if go_on and _live(session, lease, now) else []
-    )
+    people = (walk.next_people(session, lease, now=now, limit=limit) if go_on else None) or []
     written = outcomes.number_new(session, tried) if one_by_one else len(tried)
     marked = flying.union(due.subscriber_id for due in people)
     if not _mark(session, lease, marked, written=written, now=now):
@@ -230,14 +236,13 @@ def _from_the_start(
 
     When there are none it is done, or rests, or is handed back.
     """
-    live = go_on and _live(session, lease, now)
-    if live:
-        lease.after, lease.held_back = 0, False
-        people = walk.next_people(session, lease, now=now, limit=limit)
-        if people and _mark(session, lease, {due.subscriber_id for due in people}, written=0, now=now):
-            lease.flying = {due.subscriber_id for due in people}
-            lease.after = people[-1].subscriber_id
-            return ChunkBatch(lease, people)
+    lease.after, lease.held_back = 0, False
+    people = walk.next_people(session, lease, now=now, limit=limit) if go_on else None
+    live = people is not None
+    if people and _mark(session, lease, {due.subscriber_id for due in people}, written=0, now=now):
+        lease.flying = {due.subscriber_id for due in people}
+        lease.after = people[-1].subscriber_id
+        return ChunkBatch(lease, people)
     values: dict[str, Any] = {}
     if live and lease.held_back:
         values = {"not_before": now + HELD_BACK}
@@ -255,22 +260,18 @@ def _lease(session: Session, lease: Leased, *, owner: str, now: datetime) -> Non
     )
 
 
-def _live(session: Session, lease: Leased, now: datetime) -> bool:
-    return walk.is_live(session, lease.chunk.fanout_id, now=now)
-
-
 def _mark(session: Session, lease: Leased, people: set[int], *, written: int, now: datetime) -> bool:
     """Makes `people` the ones that are on the wire; False when the lease is no longer ours."""
     values = {
         "chunk_id": lease.chunk.id,
         "lease_fence": lease.fence,
-        "marked": sorted(people),
+        "marked": ids_to_text(people),
         "more": written,
-        "marked_at": now if people else None,
-        "until": now + LEASE,
+        "marked_at": plain_time(session, now) if people else None,
+        "until": plain_time(session, now + LEASE),
     }
     lease.since = now
-    return session.connection().execute(_NEXT_WAVE, values).rowcount == 1
+    return changed_by_driver(session, _NEXT_WAVE, values) == 1
 
 
 def _hand_back(session: Session, chunk_id: int, fence: int, **values: Any) -> None:

@@ -36,7 +36,8 @@ from incident_center.states import Channel, ChunkState, DeliveryState, FanoutSta
 
 LIFETIME = timedelta(hours=4)  # older news would mislead
 LIFETIME_OF_THE_END = timedelta(hours=24)  # "it is over" stays true and useful
-CHUNK = 500
+CHUNK = 500  # people; one worker has one at a time
+LONG = 4  # times a chunk, for e-mails beyond the first step: to take one and end it costs as much as six waves do
 _MARKING = timedelta(seconds=2)  # longer than a worker takes from reading who is due to having marked them
 CHUNKS_A_STEP = 20  # people walked in one transaction: 10,000, about 50 ms
 _WALKS_ALONE = select(
@@ -193,8 +194,10 @@ def _cut(session: Session, fanout: Fanout, *, now: datetime) -> None:
         after = cursors.get(channel.value, 0)
         if after != DONE:
             ids = _next_ids(session, fanout, channel, after=after)
-            insert_all(session, Chunk, _chunks(fanout, channel, ids))
-            cursors[channel.value] = ids[-1] if len(ids) == CHUNK * CHUNKS_A_STEP else DONE
+            is_full = len(ids) == CHUNK * CHUNKS_A_STEP
+            is_long = is_full and after > 0 and channel is Channel.EMAIL
+            insert_all(session, Chunk, _chunks(fanout, channel, ids, CHUNK * LONG if is_long else CHUNK))
+            cursors[channel.value] = ids[-1] if is_full else DONE
     cut = all(cursor == DONE for cursor in cursors.values())
     state = FanoutState.CUT if cut else FanoutState.OPEN
     still_open = update(Fanout).where(Fanout.id == fanout.id, Fanout.state == FanoutState.OPEN)
@@ -215,8 +218,8 @@ def _next_ids(session: Session, fanout: Fanout, channel: Channel, *, after: int)
     ).all()
 
 
-def _chunks(fanout: Fanout, channel: Channel, ids: Sequence[int]) -> list[dict[str, object]]:
-    pieces = [ids[start : start + CHUNK] for start in range(0, len(ids), CHUNK)]
+def _chunks(fanout: Fanout, channel: Channel, ids: Sequence[int], size: int) -> list[dict[str, object]]:
+    pieces = [ids[start : start + size] for start in range(0, len(ids), size)]
     return [
         {
             "fanout_id": fanout.id,

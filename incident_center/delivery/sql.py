@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from datetime import datetime
+from enum import Enum
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import CursorResult, Executable, Select, func, insert
+from sqlalchemy import ClauseElement, CursorResult, Dialect, Executable, Select, func, insert, make_url
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.orm import Session
 
-from incident_center.db import Base
+from incident_center.db import Base, as_sqlalchemys
 
 Query = TypeVar("Query", bound=Select[*tuple[Any, ...]])
 # PostgreSQL, for one transaction: a worker that is frozen in the middle of it must not hold its locks for ever.
 FROZEN_LETS_GO = func.set_config("idle_in_transaction_session_timeout", "10s", True)
+_PSYCOPG = make_url("postgresql+psycopg://").get_dialect()()
+_SQLITE = sqlite.dialect(paramstyle="named")
 # Not the database's opinion of a statement: a standby that is not promoted yet, a transaction that slept for too long.
 _NOT_NOW = {"25006", "25P03", "25P04"}
 
@@ -70,6 +74,83 @@ def share_locked(session: Session, query: Query) -> Query:
     return query.with_for_update(read=True) if is_postgres(session) else query
 
 
+class ForDriver:
+    """A statement as the drivers take it. Written out once: to have it done for each wave costs more than to run it.
+
+    Its values go in and its columns come back as the driver has them, so they must be plain ones: numbers, texts,
+    truths, times by `plain_time`.
+    """
+
+    def __init__(
+        self, statement: ClauseElement, *names: str, on_postgres: ClauseElement | None = None
+    ) -> None:
+        """`names` are those whose values come with each execution; `on_postgres` is for what is spelled differently."""
+        self._written = {
+            _SQLITE.name: _written_out(statement, _SQLITE, names),
+            _PSYCOPG.name: _written_out(statement if on_postgres is None else on_postgres, _PSYCOPG, names),
+        }
+
+    def said(self, session: Session, values: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        """The statement, and its values with those that are always the same."""
+        statement, constants = self._written[session.get_bind().dialect.name]
+        return statement, {**constants, **values}
+
+
+Asked = tuple[ForDriver, Mapping[str, Any]]  # with the values for its names
+
+
+def _written_out(
+    statement: ClauseElement, dialect: Dialect, names: Sequence[str]
+) -> tuple[str, dict[str, Any]]:
+    # Lists among the constants are written out with it; for that it wants a value for every name.
+    compiled: Any = statement.compile(dialect=dialect)
+    written = compiled.construct_expanded_state(dict.fromkeys(names))
+    constants = {
+        name: value.value if isinstance(value, Enum) else value
+        for name, value in written.parameters.items()
+        if name not in names
+    }
+    odd = [name for name, value in constants.items() if not isinstance(value, str | int | None)]
+    if (
+        odd
+    ):  # the driver would store it in its own way, and compare it with what SQLAlchemy has stored in another
+        raise TypeError(f"not plain values: {odd}")
+    return written.statement, constants
+
+
+def in_one_exchange(session: Session, *asked: Asked) -> list[list[Any]]:
+    """The rows of each of these queries, run one after the other. PostgreSQL gets them together (its pipeline): one
+    round trip for all, and each sees what was committed until its own beginning."""
+    driver: Any = session.connection().connection.driver_connection
+    statements = [query.said(session, values) for query, values in asked]
+    together = len(asked) > 1 and is_postgres(session)
+    try:
+        with driver.pipeline() if together else nullcontext():
+            cursors = [driver.execute(*statement) for statement in statements]
+        return [cursor.fetchall() for cursor in cursors]
+    except driver.Error as error:
+        said = "; ".join(text for text, _ in statements)
+        raise as_sqlalchemys(driver, _the_first(driver, error), said) from error
+
+
+def _the_first(driver: Any, error: Exception) -> Exception:
+    """In a pipeline what follows a failure is refused, and psycopg may tell of that instead: as if the server were
+    away, which would be waited for for ever."""
+    before = error.__context__
+    refused = type(error).__name__ == "PipelineAborted" and isinstance(before, driver.Error)
+    return before if refused and isinstance(before, Exception) else error
+
+
+def changed_by_driver(session: Session, statement: ForDriver, values: Mapping[str, Any]) -> int:
+    """`changed` for what runs with every wave."""
+    driver: Any = session.connection().connection.driver_connection
+    said = statement.said(session, values)
+    try:
+        return int(driver.execute(*said).rowcount)
+    except driver.Error as error:
+        raise as_sqlalchemys(driver, error, said[0]) from error
+
+
 class AlreadyThere(Exception):
     """One of the rows has a key that is there: nothing was inserted, and the transaction must be rolled back."""
 
@@ -103,14 +184,12 @@ def _copy(session: Session, table: str, columns: Sequence[str], rows: Sequence[t
             copy.write(text)
     except driver.IntegrityError as error:
         raise AlreadyThere from error
-    except driver.Error as error:  # the others come to SQLAlchemy's callers as its own
-        theirs = (OperationalError, InterfaceError, InternalError)
-        kind = next((one for one in theirs if isinstance(error, getattr(driver, one.__name__))), DBAPIError)
-        raise kind("COPY", None, error) from error
+    except driver.Error as error:
+        raise as_sqlalchemys(driver, error, "COPY") from error
 
 
 def plain_time(session: Session, at: datetime) -> str:
-    """An aware UTC time as `insert_fast` takes it: as db.UtcDateTime stores it."""
+    """An aware UTC time as what goes past SQLAlchemy takes it: as db.UtcDateTime stores it."""
     text = at.strftime("%Y-%m-%d %H:%M:%S.%f")
     return f"{text}+00" if is_postgres(session) else text
 

@@ -1,4 +1,4 @@
-"""The walk through a chunk: who is due next. Runs for every 25 people, so its queries are built once.
+"""The walk through a chunk: who is due next. Runs for every 25 people, so its queries are written out once.
 
 Who has unsubscribed, sent STOP or been suppressed is not in the answer from the moment of that commit on.
 """
@@ -10,19 +10,20 @@ from datetime import datetime
 from types import SimpleNamespace
 from typing import Any, Protocol
 
-from sqlalchemy import Select, String, bindparam, exists, func, or_, select, type_coerce
+from sqlalchemy import Select, String, and_, bindparam, exists, func, or_, select, type_coerce
 from sqlalchemy.orm import Session
 
 from incident_center.delivery.apart import apart
 from incident_center.delivery.fanout import LIVE
 from incident_center.delivery.ledger import Due, in_flight_older
 from incident_center.delivery.people import still_due
-from incident_center.delivery.sql import FROZEN_LETS_GO, is_postgres
+from incident_center.delivery.sql import FROZEN_LETS_GO, Asked, ForDriver, in_one_exchange, plain_time
 from incident_center.models import Chunk, Delivery, Fanout, Subscriber, Update
 from incident_center.states import Channel, DeliveryState
 
-# Statements that run for every 25 people are built once: building one costs more than running it.
-_FANOUT = select(Fanout.state, Fanout.expires_at).where(Fanout.id == bindparam("fanout_id"))
+_FANOUT = select(and_(Fanout.state.in_(LIVE), Fanout.expires_at > bindparam("now"))).where(
+    Fanout.id == bindparam("fanout_id")
+)
 # PostgreSQL keeps a statement's plan; one that was made while the ledger was nearly empty would read all of it for
 # each of the people that follow, until statistics are next taken. By the key it is right at any size, so that it need
 # not be planned anew either: docs/decisions/0018-plans-that-do-not-age.md.
@@ -31,7 +32,9 @@ _BY_KEY = (
     func.set_config("plan_cache_mode", "force_generic_plan", True),
     FROZEN_LETS_GO,
 )
-_FANOUT_HELD = _FANOUT.add_columns(*_BY_KEY).with_for_update(read=True)
+_IS_LIVE = ForDriver(
+    _FANOUT, "fanout_id", "now", on_postgres=_FANOUT.add_columns(*_BY_KEY).with_for_update(read=True)
+)
 
 
 class Walk(Protocol):
@@ -43,49 +46,59 @@ class Walk(Protocol):
     held_back: bool
 
 
-def next_people(session: Session, lease: Walk, *, now: datetime, limit: int) -> list[Due]:
+def next_people(session: Session, lease: Walk, *, now: datetime, limit: int) -> list[Due] | None:
     """Up to `limit` people beyond `lease.after`, without those to whom older words are on the wire: then it
-    notes that somebody was held back."""
-    chunk, after = lease.chunk, lease.after
+    notes that somebody was held back. None when the fan-out is not live any more; it is held as `is_live` says."""
+    chunk = lease.chunk
     if lease.older_may_fly:
+        if not is_live(session, chunk.fanout_id, now=now):
+            return None
         lease.older_may_fly = _older_may_fly(session, chunk)
+    if lease.older_may_fly:
+        return _due(chunk, _with_nothing_older(session, lease, limit), now=now)
+    live, page = in_one_exchange(
+        session, _live(session, chunk.fanout_id, now), _page(chunk, lease.after, limit)
+    )
+    return _due(chunk, page, now=now) if live[0][0] else None
+
+
+def _with_nothing_older(session: Session, lease: Walk, limit: int) -> list[Any]:
+    chunk, after = lease.chunk, lease.after
     while True:
-        page = (
-            session.connection()
-            .execute(  # by the session itself, it costs twice as much
-                _NEXT[chunk.channel],
-                {
-                    "update_id": chunk.update_id,
-                    "incident_id": chunk.incident_id,
-                    "first_id": chunk.first_id,
-                    "last_id": chunk.last_id,
-                    "after": after,
-                    "limit": limit,
-                },
-            )
-            .all()
-        )
-        if not page or not lease.older_may_fly:
-            return _due(chunk, page, now=now)
+        (page,) = in_one_exchange(session, _page(chunk, after, limit))
         flying = in_flight_older(
             session,
             incident_id=chunk.incident_id,
             update_id=chunk.update_id,
-            people=[row.id for row in page],
+            people=[row[0] for row in page],
         )
         lease.held_back = lease.held_back or bool(flying)
-        people = [row for row in page if row.id not in flying]
-        if people:
-            return _due(chunk, people, now=now)
-        after = page[-1].id
+        people = [row for row in page if row[0] not in flying]
+        if people or not page:
+            return people
+        after = page[-1][0]
 
 
 def is_live(session: Session, fanout_id: int, *, now: datetime) -> bool:
     """The fan-out's row is held until the commit: a publisher who supersedes it waits for the mark, and the
     newer update's workers see it."""
-    query = _FANOUT_HELD if is_postgres(session) else _FANOUT
-    row = session.connection().execute(query, {"fanout_id": fanout_id}).one()
-    return row.state in LIVE and row.expires_at > now
+    (live,) = in_one_exchange(session, _live(session, fanout_id, now))
+    return bool(live[0][0])
+
+
+def _live(session: Session, fanout_id: int, now: datetime) -> Asked:
+    return _IS_LIVE, {"fanout_id": fanout_id, "now": plain_time(session, now)}
+
+
+def _page(chunk: Any, after: int, limit: int) -> Asked:
+    return _NEXT[chunk.channel], {
+        "update_id": chunk.update_id,
+        "incident_id": chunk.incident_id,
+        "first_id": chunk.first_id,
+        "last_id": chunk.last_id,
+        "after": after,
+        "limit": limit,
+    }
 
 
 def _older_may_fly(session: Session, chunk: Any) -> bool:
@@ -158,4 +171,5 @@ def _query(channel: Channel) -> Select[*tuple[Any, ...]]:
     )
 
 
-_NEXT = {channel: _query(channel) for channel in Channel}
+_PLACES = ("update_id", "incident_id", "first_id", "last_id", "after", "limit")
+_NEXT = {channel: ForDriver(_query(channel), *_PLACES) for channel in Channel}

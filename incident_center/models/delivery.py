@@ -1,5 +1,6 @@
 """The ledger: fan-outs, chunks, deliveries, attempts, and single messages."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -34,7 +35,7 @@ class Ids(TypeDecorator[list[int]]):
         return ids_from_text(value)
 
 
-def ids_to_text(ids: list[int]) -> str:
+def ids_to_text(ids: Collection[int]) -> str:
     """[1000, 1001, 1005] as "1000,1,4"; "" for nobody."""
     before = 0
     steps = []

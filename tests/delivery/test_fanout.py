@@ -175,6 +175,24 @@ def test_a_second_incident_does_not_wait_for_the_whole_first_one(
     assert claimed == both * 2
 
 
+def test_e_mails_of_a_great_audience_go_in_longer_chunks(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fanout, "CHUNK", 2)
+    monkeypatch.setattr(fanout, "CHUNKS_A_STEP", 4)
+    with post.database.transaction() as session:
+        for place in range(19):
+            a_subscriber(session)
+            if place < 17:
+                a_subscriber(session, channel=Channel.SMS, phone=f"+4915112345{place:03}")
+        publish(session, post.house)
+    while post.engine.expand_once():
+        pass
+    with post.database.reading() as session:
+        sizes: dict[Channel, list[int]] = {channel: [] for channel in Channel}
+        for channel, size in session.execute(select(Chunk.channel, Chunk.size).order_by(Chunk.id)):
+            sizes[channel].append(size)
+    assert sizes == {Channel.EMAIL: [2, 2, 2, 2, 8, 2, 1], Channel.SMS: [2, 2, 2, 2, 2, 2, 2, 2, 1]}
+
+
 def test_whoever_confirms_while_a_chunk_around_them_is_open_takes_nobody_out_of_the_count(post: Post) -> None:
     with post.database.transaction() as session:
         a_subscriber(session)

@@ -14,6 +14,7 @@ from enum import StrEnum
 from functools import wraps
 from typing import Any
 
+from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
 from incident_center.db import Database
@@ -133,11 +134,11 @@ class Trap:
             Database.before_the_trap = Database.transaction  # type: ignore[attr-defined]  # this process is thrown away
             Database.transaction = self._committing(Database.transaction)  # type: ignore[method-assign]  # see above
 
-    def _committing(self, original: Callable[[Database], Any]) -> Any:
+    def _committing(self, original: Callable[[Database, Connection | None], Any]) -> Any:
         @contextmanager
-        def transaction(database: Database) -> Iterator[Session]:
+        def transaction(database: Database, connection: Connection | None = None) -> Iterator[Session]:
             self._in_transaction.due = False
-            with original(database) as session:
+            with original(database, connection) as session:
                 yield session
             if self._in_transaction.due:
                 self._passed()
