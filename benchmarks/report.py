@@ -18,6 +18,14 @@ from benchmarks.scenarios import SOURCE, Result
 from benchmarks.targets import ratio, sms_providers, targets
 
 LAST = Path(__file__).parent / "results" / "last.json"
+TITLES = {
+    "local": "A local relay",
+    "distant": "10 ms to the relay",
+    "million": "A small and a big audience",
+    "sms": "SMS",
+    "overtaking": "A second update in mid fan-out",
+}
+PROMISED = "What was promised"
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
 
@@ -39,19 +47,19 @@ def _parts(run: dict[str, Any]) -> Iterator[str]:
         f"A message has {run['message_bytes']:,} bytes."
     )
     tables = {
-        "local": ("A local relay", _local),
-        "distant": ("10 ms to the relay", _distant),
-        "million": ("A small and a big audience", _million),
-        "sms": ("SMS", _sms),
-        "overtaking": ("A second update in mid fan-out", _overtaking),
+        "local": _local,
+        "distant": _distant,
+        "million": _million,
+        "sms": _sms,
+        "overtaking": _overtaking,
     }
-    for name, (title, told) in tables.items():
+    for name, title in TITLES.items():
         if name in results:
             part = results[name]
             yield f"### {title}"
-            yield f"Failed: {part['failed']}" if "failed" in part else told(part)
+            yield f"Failed: {part['failed']}" if "failed" in part else tables[name](part)
     if found := targets(results):
-        yield "### What was promised"
+        yield f"### {PROMISED}"
         rows = [
             (
                 one.what,
