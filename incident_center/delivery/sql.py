@@ -110,10 +110,9 @@ def _written_out(
         for name, value in written.parameters.items()
         if name not in names
     }
+    # The driver would store others in its own way, and compare them with what SQLAlchemy has stored in another.
     odd = [name for name, value in constants.items() if not isinstance(value, str | int | None)]
-    if (
-        odd
-    ):  # the driver would store it in its own way, and compare it with what SQLAlchemy has stored in another
+    if odd:
         raise TypeError(f"not plain values: {odd}")
     return written.statement, constants
 
