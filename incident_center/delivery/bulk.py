@@ -26,8 +26,10 @@ from incident_center.delivery.sql import AlreadyThere
 from incident_center.models import Chunk
 from incident_center.states import Channel
 
-# How long bulk may go on before single messages and retries get their turn again.
+# How long bulk goes on before it asks whether single messages, retries or anybody else wait for this thread.
 BULK_SECONDS = 1.0
+# How long it may go on when nobody does. To begin anew lets the wire run dry: docs/decisions/0020-bulk-keeps-its-turn.md.
+BULK_MOST = 5.0
 _log = structlog.get_logger()
 
 
@@ -50,6 +52,26 @@ class _Flight:
     results: list[Result] | None = None  # once it has landed
 
 
+class _Turn:
+    """The time that bulk has; not for several threads."""
+
+    def __init__(self, nobody_waits: Callable[[], bool]) -> None:
+        self._nobody_waits = nobody_waits
+        self._end = time.monotonic() + BULK_SECONDS
+        self._last = time.monotonic() + BULK_MOST
+
+    def goes_on(self) -> bool:
+        """A second, and then another one as long as nobody else waits. Once it is over it is over: with some waves left
+        out, bulk would only limp on."""
+        now = time.monotonic()
+        if self._end <= now < self._last:
+            if self._nobody_waits():
+                self._end = now + BULK_SECONDS
+            else:
+                self._last = now
+        return now < min(self._end, self._last)
+
+
 class Bulk:
     """One worker's way through the chunks of a channel. Not for several threads."""
 
@@ -64,15 +86,18 @@ class Bulk:
             1, thread_name_prefix="outcomes"
         )  # its thread begins with its first use
 
-    def run(self, channel: Channel, *, tell: Callable[[list[Result]], None]) -> bool:
-        """Sends what is due for a while; answers whether it found anything. `tell` hears every wave's results."""
-        end = time.monotonic() + BULK_SECONDS
+    def run(
+        self, channel: Channel, *, tell: Callable[[list[Result]], None], nobody_waits: Callable[[], bool]
+    ) -> bool:
+        """Sends what is due for a while; answers whether it found anything. `tell` hears every wave's results;
+        `nobody_waits` is asked each second whether this thread is wanted for something else."""
+        turn = _Turn(nobody_waits)
         first, found = self._claim(channel)
         flights: deque[_Flight] = deque()
         try:
             if first is not None:
                 flights.extend(self._take_off(wave) for wave in first.waves(WAVES[channel]))
-            self._roll(flights, end=end, tell=tell)
+            self._roll(flights, turn=turn, tell=tell)
         except BaseException:
             self._come_down(flights)
             raise
@@ -83,7 +108,7 @@ class Bulk:
             self._kept.release()
         return found
 
-    def _roll(self, flights: deque[_Flight], *, end: float, tell: Callable[[list[Result]], None]) -> None:
+    def _roll(self, flights: deque[_Flight], *, turn: _Turn, tell: Callable[[list[Result]], None]) -> None:
         """One wave is waited for while the one before it is written down.
 
         A server's commit takes as long as its disk: milliseconds in which this process has nothing else to do. SQLite's
@@ -94,6 +119,7 @@ class Bulk:
             landed = flights[0] if flights else None
             try:
                 results = self._land(landed) if landed is not None else []
+                goes_on = turn.goes_on()
             except BaseException:
                 if writing is not None:
                     flights.extend(self._stay_down(wave) for wave in writing.result())
@@ -106,9 +132,11 @@ class Bulk:
             flights.popleft()  # only now: had the wave before it not been written, this one would have to be
             tell(results)
             if self._database.is_sqlite:
-                flights.extend(self._take_off(wave) for wave in self._settle(landed, results, end=end))
+                flights.extend(
+                    self._take_off(wave) for wave in self._settle(landed, results, goes_on=goes_on)
+                )
             else:
-                writing = self._writer.submit(self._settle, landed, results, end=end)
+                writing = self._writer.submit(self._settle, landed, results, goes_on=goes_on)
 
     def _land(self, flight: _Flight) -> list[Result]:
         if flight.results is None:
@@ -125,7 +153,7 @@ class Bulk:
             lease.give_up()
         for flight in flights:
             try:
-                self._settle(flight, self._land(flight), end=0.0)
+                self._settle(flight, self._land(flight), goes_on=False)
             except Exception:  # noqa: BLE001 (whatever it is, the others are written down)
                 _log.exception("wave_not_settled", people=len(flight.batch.people))
 
@@ -196,15 +224,14 @@ class Bulk:
             self._leases[batch.chunk_id] = lease
         return lease
 
-    def _settle(self, flight: _Flight, results: list[Result], *, end: float) -> list[chunks.ChunkBatch]:
+    def _settle(self, flight: _Flight, results: list[Result], *, goes_on: bool) -> list[chunks.ChunkBatch]:
         """Writes the outcomes; answers the waves that have been marked in the same transaction."""
         now = self._clock()
         batch = flight.batch
         well = bool(self._dispatch.ready(batch.channel, now)) and all(result.was_tried for result in results)
 
         def write() -> list[chunks.ChunkBatch]:
-            go_on = well and flight.lease.is_ours() and time.monotonic() < end
-            return self._write(batch, results, go_on=go_on)
+            return self._write(batch, results, go_on=goes_on and well and flight.lease.is_ours())
 
         following = surely(write, flight.lease)
         if batch.lease.lost:

@@ -117,7 +117,7 @@ class Engine:
         return found
 
     def deliver_once(self, channel: Channel) -> bool:
-        """Sends what is due on one channel: rows first, then bulk for a second."""
+        """Sends what is due on one channel: rows first, then bulk for a second, or more while nobody else waits."""
         now = self._clock()
         with self._database.reading() as session:
             waits = self._rows.any_waits(session, channel, now=now)
@@ -132,7 +132,31 @@ class Engine:
             return False
         if waits and self._rows.run(channel, tell=self._tell_of_poison):
             return True
-        return open_chunks and self._bulk.run(channel, tell=self._tell_of_poison)
+        nobody_waits = partial(self._nobody_else_waits, channel)
+        return open_chunks and self._bulk.run(channel, tell=self._tell_of_poison, nobody_waits=nobody_waits)
+
+    def _nobody_else_waits(self, channel: Channel) -> bool:
+        """Whether bulk on this channel may keep the engine to itself for another second."""
+        if self._sessions():  # customers' texts come over them
+            return False
+        try:
+            if self._anything_else_waits(channel) or not self._guard.may_send():
+                return False
+            self._share_connections()
+        except DBAPIError:  # bulk comes to its end, and waits for the database there
+            return False
+        return True
+
+    def _anything_else_waits(self, channel: Channel) -> bool:
+        now = self._clock()
+        channels = self._providers.by_channel
+        with self._database.reading() as session:
+            return (
+                postbox.anything_waits(session, now=now, serves=self._serves)
+                or fanout.anything_to_cut(session, now=now)
+                or any(self._rows.any_waits(session, one, now=now) for one in channels)
+                or any(chunks.any_open(session, one) for one in channels if one is not channel)
+            )
 
     def _register(self) -> None:
         """Each provider has a row, and this worker its share of connections, before it is asked."""

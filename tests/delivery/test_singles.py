@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select
 
 from incident_center.db import Database
-from incident_center.delivery import links, messages, postbox
+from incident_center.delivery import bulk, links, messages, postbox
+from incident_center.delivery.ledger import BATCH
 from incident_center.delivery.mailbox import MailboxStore, mailbox_path
 from incident_center.delivery.singles import queue_message, queue_staff
 from incident_center.delivery.standing import Standing, State, fitted
@@ -55,6 +56,47 @@ def queue(post: Post, *, key: str | None = None, address: str = "new@example.com
 def only_message(post: Post) -> Message:
     with post.database.reading() as session:
         return session.scalars(select(Message)).one()
+
+
+def three_hundred_readers(post: Post) -> None:
+    with post.database.transaction() as session:
+        for _ in range(300):
+            a_subscriber(session)
+        publish(session, post.house)
+    post.engine.expand_once()
+
+
+def test_bulk_goes_on_while_nobody_else_waits(
+    post: Post, smtp: Mailhost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "BULK_SECONDS", 0.001)
+    three_hundred_readers(post)
+    post.engine.deliver_once(Channel.EMAIL)
+    assert len(smtp.mails) == 300
+
+
+def test_bulk_has_its_turn_and_no_more(post: Post, smtp: Mailhost, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk, "BULK_SECONDS", 0.001)
+    monkeypatch.setattr(bulk, "BULK_MOST", 0.001)
+    three_hundred_readers(post)
+    post.engine.deliver_once(Channel.EMAIL)
+    assert 0 < len(smtp.mails) < 300
+
+
+def test_a_confirmation_that_comes_in_the_middle_of_bulk_does_not_wait_for_its_end(
+    post: Post, smtp: Mailhost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "BULK_SECONDS", 0.001)
+
+    def asks_in_the_middle(step: str, recipient: str) -> None:
+        if (step, len(smtp.mails)) == ("dot", 30):
+            queue(post, key="once")
+
+    smtp.replies = asks_in_the_middle
+    three_hundred_readers(post)
+    post.work()
+    assert len(smtp.mails) == 301
+    assert smtp.recipients().index("new@example.com") < 30 + BATCH[Channel.EMAIL] * 2
 
 
 def test_a_confirmation_arrives_before_bulk_and_is_wiped_afterwards(post: Post, smtp: Mailhost) -> None:
