@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.scenarios import SOURCE, Result
+from benchmarks.scenarios import SOURCE, Result, rounds_of
 from benchmarks.targets import ratio, sms_providers, targets
 
 LAST = Path(__file__).parent / "results" / "last.json"
@@ -125,15 +125,24 @@ def _cost(runs: list[Result]) -> str:
 def _distant(part: Result) -> str:
     rows = [
         (
-            run["connections"],
-            run["workers"],
-            f"{run['rate']:,.0f}",
-            f"{run['bound']:,.0f}",
-            f"{run['part']:.2f}",
+            connections,
+            workers,
+            f"{statistics.median(run['rate'] for run in runs):,.0f}",
+            f"{runs[0]['bound']:,.0f}",
+            f"{statistics.median(run['part'] for run in runs):.2f}",
+            f"{min(run['part'] for run in runs):.2f} to {max(run['part'] for run in runs):.2f}",
         )
-        for run in part["runs"]
+        for connections, workers, runs in rounds_of(part)
     ]
-    told = table(("connections", "workers", "messages a second", "connections ÷ round trip", "part"), rows)
+    titles = (
+        "connections",
+        "workers",
+        "messages a second",
+        "connections ÷ round trip",
+        "part",
+        "in its rounds",
+    )
+    told = table(titles, rows)
     return (
         f"{told}\n\nAn idle round trip took {part['measured_round_trip_ms']} ms; the proxy carried "
         f"{part['proxy_carries']:,.0f} messages a second by smtp-source."

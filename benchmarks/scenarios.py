@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -95,19 +95,32 @@ def distant_relay(bench: Bench) -> Result:
             distance.address, _CARRY_MESSAGES, length=_SMALL_BYTES, connections=_CARRY_CONNECTIONS
         )
         told["proxy_carries"] = round(_CARRY_MESSAGES / seconds, 1)
-    for connections, workers in DISTANT:
-        with (
-            bench.made.fresh(SQLITE, bench.size.distant) as installation,
-            Relay(bench.folder) as relay,
-            Distance(relay.port, round_trip=ROUND_TRIP) as distance,
-        ):
-            run = deliver(installation, relay, distance.address, workers=workers, connections=connections)
-        bound = connections / ROUND_TRIP
-        told["runs"].append(
-            {"connections": connections, "bound": bound, "part": round(run.rate / bound, 3)} | asdict(run)
-        )
-        bench.say(f"{connections} connections: {run.rate:,.0f}/s of {bound:,.0f}/s")
+    for number in range(bench.size.rounds):
+        for connections, workers in DISTANT:
+            run = _distant_run(bench, connections, workers)
+            told["runs"].append(run)
+            bench.say(
+                f"round {number + 1}: {connections} connections: {run['rate']:,.0f}/s of {run['bound']:,.0f}/s"
+            )
     return told
+
+
+def _distant_run(bench: Bench, connections: int, workers: int) -> Result:
+    with (
+        bench.made.fresh(SQLITE, bench.size.distant) as installation,
+        Relay(bench.folder) as relay,
+        Distance(relay.port, round_trip=ROUND_TRIP) as distance,
+    ):
+        run = deliver(installation, relay, distance.address, workers=workers, connections=connections)
+    bound = connections / ROUND_TRIP
+    return {"connections": connections, "bound": bound, "part": round(run.rate / bound, 3)} | asdict(run)
+
+
+def rounds_of(part: Result) -> Iterator[tuple[int, int, list[Result]]]:
+    """What was measured 10 ms away, by connections and workers: a run a round."""
+    for connections, workers in DISTANT:
+        chosen = (connections, workers)
+        yield *chosen, [run for run in part["runs"] if (run["connections"], run["workers"]) == chosen]
 
 
 def a_million(bench: Bench) -> Result:

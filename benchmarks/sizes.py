@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Size:
-    rounds: int  # of the local relay, everybody in turn
+    rounds: int  # of the local relay, everybody in turn, and of the distant one
     local: int  # people in a fan-out there
     source: int  # messages by smtp-source
     smtplib: int
     post_office: int
     apprise: int
-    distant: int
+    distant: int  # people in each round there
     many: tuple[int, int]  # two audiences, to compare time and memory
     sms: int
     overtaken: int
@@ -41,7 +41,7 @@ SIZES = {
         smtplib=5_000,
         post_office=1_000,
         apprise=30,
-        distant=15_000,
+        distant=10_000,
         many=(40_000, 400_000),
         sms=2_000,
         overtaken=30_000,
@@ -54,7 +54,7 @@ SIZES = {
         smtplib=10_000,
         post_office=3_000,
         apprise=100,
-        distant=30_000,
+        distant=20_000,
         many=(100_000, 1_000_000),
         sms=4_000,
         overtaken=50_000,

@@ -14,6 +14,7 @@ from benchmarks.scenarios import (
     SOURCE,
     Result,
     ours,
+    rounds_of,
 )
 
 # Parts of smtp-source's rate: (database, workers) → at least.
@@ -75,10 +76,10 @@ def _local(part: Result) -> Iterator[Target]:
 
 
 def _distant(part: Result) -> Iterator[Target]:
-    for run in part["runs"]:
-        shared = f"{run['connections']} connections, {run['workers']} worker{'s' * (run['workers'] > 1)}"
+    for connections, workers, runs in rounds_of(part):
+        shared = f"{connections} connections, {workers} worker{'s' * (workers > 1)}"
         what = f"10 ms away, {shared}: part of connections ÷ round trip"
-        yield Target(what, _OF_BOUND, True, run["part"])
+        yield Target(what, _OF_BOUND, True, statistics.median(run["part"] for run in runs))
 
 
 def _million(part: Result) -> Iterator[Target]:

@@ -28,7 +28,7 @@ from incident_center.states import Channel
 
 # How long bulk goes on before it asks whether single messages, retries or anybody else wait for this thread.
 BULK_SECONDS = 1.0
-# How long it may go on when nobody does. To begin anew lets the wire run dry: docs/decisions/0020-bulk-keeps-its-turn.md.
+# How long it may go on when nobody does. To begin anew lets the wire run dry (docs/decisions/0020).
 BULK_MOST = 5.0
 _log = structlog.get_logger()
 
