@@ -26,10 +26,12 @@ from incident_center.delivery.sql import AlreadyThere
 from incident_center.models import Chunk
 from incident_center.states import Channel
 
-# How long bulk goes on before it asks whether single messages, retries or anybody else wait for this thread.
+# How long bulk goes on before it asks whether single messages, retries or chunks of others wait for this thread.
 BULK_SECONDS = 1.0
 # How long it may go on when nobody does. To begin anew lets the wire run dry (docs/decisions/0020).
 BULK_MOST = 5.0
+# A database that was away for longer may be another one now: nobody new is marked before the guard has looked.
+_FRESH_SECONDS = 1.0
 _log = structlog.get_logger()
 
 
@@ -55,10 +57,10 @@ class _Flight:
 class _Turn:
     """The time that bulk has; not for several threads."""
 
-    def __init__(self, nobody_waits: Callable[[], bool]) -> None:
+    def __init__(self, nobody_waits: Callable[[], bool], most: float) -> None:
         self._nobody_waits = nobody_waits
         self._end = time.monotonic() + BULK_SECONDS
-        self._last = time.monotonic() + BULK_MOST
+        self._last = time.monotonic() + most
 
     def goes_on(self) -> bool:
         """A second, and then another one as long as nobody else waits. Once it is over it is over: with some waves left
@@ -87,11 +89,16 @@ class Bulk:
         )  # its thread begins with its first use
 
     def run(
-        self, channel: Channel, *, tell: Callable[[list[Result]], None], nobody_waits: Callable[[], bool]
+        self,
+        channel: Channel,
+        *,
+        tell: Callable[[list[Result]], None],
+        nobody_waits: Callable[[], bool],
+        most: float,
     ) -> bool:
-        """Sends what is due for a while; answers whether it found anything. `tell` hears every wave's results;
-        `nobody_waits` is asked each second whether this thread is wanted for something else."""
-        turn = _Turn(nobody_waits)
+        """Sends what is due for at most `most` seconds; answers whether it found anything. `tell` hears
+        every wave's results; `nobody_waits` is asked each second whether this thread is wanted for something else."""
+        turn = _Turn(nobody_waits, most)
         first, found = self._claim(channel)
         flights: deque[_Flight] = deque()
         try:
@@ -230,8 +237,11 @@ class Bulk:
         batch = flight.batch
         well = bool(self._dispatch.ready(batch.channel, now)) and all(result.was_tried for result in results)
 
+        began = time.monotonic()
+
         def write() -> list[chunks.ChunkBatch]:
-            return self._write(batch, results, go_on=goes_on and well and flight.lease.is_ours())
+            fresh = time.monotonic() - began < _FRESH_SECONDS
+            return self._write(batch, results, go_on=goes_on and fresh and well and flight.lease.is_ours())
 
         following = surely(write, flight.lease)
         if batch.lease.lost:

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from incident_center import clock as house_clock
 from incident_center.db import Database
 from incident_center.delivery import check, chunks, fanout, pace, postbox, receipt_rows, receipts, slots
-from incident_center.delivery.bulk import Bulk
+from incident_center.delivery.bulk import BULK_MOST, Bulk
 from incident_center.delivery.dispatch import Dispatch
 from incident_center.delivery.health import Health
 from incident_center.delivery.installation import Guard
@@ -78,6 +78,7 @@ class Engine:
             keeper=self._keeper,
         )
         self._bulk = Bulk(means)
+        self.bulk_most = BULK_MOST  # seconds
         self._rows = Rowwise(means, self._bulk)
 
     def expand_once(self) -> bool:
@@ -133,19 +134,22 @@ class Engine:
         if waits and self._rows.run(channel, tell=self._tell_of_poison):
             return True
         nobody_waits = partial(self._nobody_else_waits, channel)
-        return open_chunks and self._bulk.run(channel, tell=self._tell_of_poison, nobody_waits=nobody_waits)
+        return open_chunks and self._bulk.run(
+            channel, tell=self._tell_of_poison, nobody_waits=nobody_waits, most=self.bulk_most
+        )
 
     def _nobody_else_waits(self, channel: Channel) -> bool:
         """Whether bulk on this channel may keep the engine to itself for another second."""
         if self._sessions():  # customers' texts come over them
             return False
+        if (
+            self._share_is_due()
+        ):  # a connection is given back when nothing is on it, and another worker may open one then
+            return False
         try:
-            if self._anything_else_waits(channel) or not self._guard.may_send():
-                return False
-            self._share_connections()
+            return not self._anything_else_waits(channel) and self._guard.may_send()
         except DBAPIError:  # bulk comes to its end, and waits for the database there
             return False
-        return True
 
     def _anything_else_waits(self, channel: Channel) -> bool:
         now = self._clock()
@@ -167,9 +171,9 @@ class Engine:
 
     def _share_connections(self) -> None:
         """Providers whose settings say how many connections all workers may keep together."""
-        now = self._clock()
-        if not self._shared or (self._shared_at and abs(now - self._shared_at) < slots.LOOK_EVERY):
+        if not self._share_is_due():
             return
+        now = self._clock()
         with self._database.transaction() as session:
             for channel, courier in self._shared:
                 share = slots.share(
@@ -183,6 +187,11 @@ class Engine:
                 (self._health.unconnected.discard if share else self._health.unconnected.add)(courier.name)
                 courier.allow(share)
         self._shared_at = now
+
+    def _share_is_due(self) -> bool:
+        if not self._shared or self._shared_at is None:
+            return bool(self._shared)
+        return abs(self._clock() - self._shared_at) >= slots.LOOK_EVERY
 
     def check_once(self) -> bool:
         """Checks the ledger of one fan-out that has been sent; alarms when somebody was forgotten."""

@@ -31,6 +31,8 @@ class Desk:
 
     def __init__(self, worker: Worker, broker: Broker, queue: str) -> None:
         self._worker, self._broker, self._queue = worker, broker, queue
+        for lane in worker.lanes:
+            lane.engine.bulk_most = TURN_SECONDS
         self._one_at_a_time = threading.Lock()
         self._woken_at = time.monotonic()
         self._looking = threading.Thread(target=self._look, name="look", daemon=True)
@@ -66,9 +68,9 @@ class Desk:
             self._spread(channel)
             self._wake(DELIVER, channel, most=1)
 
-    def _turn(self, verbs: Collection[str], *, seconds: float = TURN_SECONDS) -> bool:
+    def _turn(self, verbs: Collection[str]) -> bool:
         """Answers whether there was anything to do."""
-        end, found = time.monotonic() + seconds, False
+        end, found = time.monotonic() + TURN_SECONDS, False
         with self._one_at_a_time:
             try:
                 while self._worker.round({*ALWAYS, *verbs}):

@@ -145,6 +145,22 @@ def test_nobody_is_called_while_nothing_may_go_out(
     desk.end()
 
 
+def test_a_task_ends_in_time_although_nobody_else_waits(
+    center: Center, smtp: MailServer, sender: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desks, "TURN_SECONDS", 0.001)
+    monkeypatch.setattr("incident_center.delivery.bulk.BULK_SECONDS", 0.001)
+    readers(center.database, 300)
+    update_id = publish(center)
+    desk = Desk(Worker(center), sender, "email")
+    desk.begin()
+    while desk._worker.engine.expand_once():
+        pass
+    desk.deliver(Channel.EMAIL)
+    assert 0 < len(smtp.recipients(update_id)) < 300
+    desk.end()
+
+
 def test_the_first_who_is_woken_calls_the_others_for_each_free_chunk(
     center: Center, sender: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -77,7 +77,7 @@ def test_bulk_goes_on_while_nobody_else_waits(
 
 def test_bulk_has_its_turn_and_no_more(post: Post, smtp: Mailhost, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bulk, "BULK_SECONDS", 0.001)
-    monkeypatch.setattr(bulk, "BULK_MOST", 0.001)
+    post.engine.bulk_most = 0.001
     three_hundred_readers(post)
     post.engine.deliver_once(Channel.EMAIL)
     assert 0 < len(smtp.mails) < 300
