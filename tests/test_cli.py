@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from incident_center import serving
+from tests.support.commands import command
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 GOOD = {
@@ -35,16 +36,7 @@ def environment() -> dict[str, str]:
 @pytest.fixture
 def run(tmp_path: Path, environment: dict[str, str]) -> Run:
     def run(*words: str, typed: str | None = None, **more: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, "-m", "incident_center", *words],
-            cwd=tmp_path,
-            env=environment | more,
-            input=typed,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        return command(*words, folder=tmp_path, environment=environment | more, typed=typed)
 
     return run
 

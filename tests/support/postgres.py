@@ -40,6 +40,32 @@ OPTIONS = (
 )
 # A crash of the server (not of the machine) must not lose what was committed.
 CRASH_SAFE = (*(option for option in OPTIONS if option != "synchronous_commit=off"), "synchronous_commit=on")
+# Rows of the catalogues carry the transaction that wrote them. Emptying a table writes to pg_class alone; what a test
+# alters in a class writes to the others too.
+_SHAPE = " UNION ALL ".join(
+    f"SELECT count(*), sum(hashtext(xmin::text || ctid::text)) FROM {catalogue}"
+    for catalogue in (
+        "pg_attribute",
+        "pg_constraint",
+        "pg_db_role_setting",
+        "pg_index",
+        "pg_proc",
+        "pg_statistic",
+        "pg_statistic_ext",
+        "pg_trigger",
+        "pg_type",
+    )
+)
+Shape = tuple[tuple[Any, ...], ...]
+_ALONE = (
+    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
+_TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+_COUNTERS_BACK = (
+    "SELECT setval(format('%I.%I', schemaname, sequencename)::regclass, start_value, false)"
+    " FROM pg_sequences WHERE last_value IS NOT NULL"
+)
 # Ends the server when the test run was killed before it could.
 GUARD = 'while kill -0 "$1" 2>/dev/null; do sleep 1; done; kill -INT "$2"; sleep 2; rm -rf "$3"'
 
@@ -71,6 +97,41 @@ class PostgresServer:
         """Drops the database with whatever is still connected to it."""
         self._run(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
+    def shape(self, name: str) -> Shape:
+        """What a database is beside its rows: changes with anything that is altered, analyzed or set in it."""
+        with self._connected(name) as connection:
+            return _shape(connection)
+
+    def emptied(self, name: str, as_new: Shape | None) -> bool:
+        """Ends whoever is connected, takes all rows away and sets the counters back. False when it has not the shape
+        of a new one."""
+        with self._connected(name) as connection:
+            connection.execute(_ALONE)
+            if _shape(connection) != as_new:
+                return False
+            tables = [row[0] for row in connection.execute(_TABLES)]
+            used = sql.SQL(" UNION ALL ").join(
+                sql.SQL("SELECT {} WHERE EXISTS (SELECT FROM {})").format(
+                    sql.Literal(table), sql.Identifier(table)
+                )
+                for table in tables
+            )
+            full = [sql.Identifier(row[0]) for row in connection.execute(used)]
+            if full:
+                connection.execute(sql.SQL("TRUNCATE {} CASCADE").format(sql.SQL(", ").join(full)))
+            connection.execute(_COUNTERS_BACK)
+        return True
+
+    def renamed(self, name: str, fresh: str) -> bool:
+        """False when somebody has connected to it meanwhile."""
+        try:
+            self._run(
+                sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(name), sql.Identifier(fresh))
+            )
+        except psycopg.errors.ObjectInUse:
+            return False
+        return True
+
     def stop(self) -> None:
         """Called once, by the process that owns the run."""
         pid_file = self.folder / "data" / "postmaster.pid"
@@ -91,9 +152,12 @@ class PostgresServer:
         _wait_until(lambda: _answers(self.folder), f"PostgreSQL did not start, see {self.folder}/log")
 
     def _run(self, statement: sql.Composed) -> None:
-        url = make_url(self.url()).set(drivername="postgresql").render_as_string(hide_password=False)
-        with psycopg.connect(url, autocommit=True) as connection:
+        with self._connected("postgres") as connection:
             connection.execute(statement)
+
+    def _connected(self, name: str) -> psycopg.Connection:
+        url = make_url(self.url(name)).set(drivername="postgresql").render_as_string(hide_password=False)
+        return psycopg.connect(url, autocommit=True)
 
     def _start(self) -> None:
         user, _ = _owner()
@@ -126,6 +190,10 @@ class PostgresServer:
             return subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, **how
             )
+
+
+def _shape(connection: psycopg.Connection) -> Shape:
+    return tuple(connection.execute(_SHAPE).fetchall())
 
 
 def new_folder() -> Path:
