@@ -12,6 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 
 import structlog
 from sqlalchemy.orm import Session
@@ -23,16 +24,16 @@ from incident_center.delivery.leases import Lease, surely
 from incident_center.delivery.ledger import BATCH, WAVES, Result, renewal
 from incident_center.delivery.means import Means
 from incident_center.delivery.sql import AlreadyThere
+from incident_center.delivery.turn import Turn
 from incident_center.models import Chunk
 from incident_center.states import Channel
 
-# How long bulk goes on before it asks whether single messages, retries or chunks of others wait for this thread.
-BULK_SECONDS = 1.0
-# How long it may go on when nobody does. To begin anew lets the wire run dry (docs/decisions/0020).
-BULK_MOST = 5.0
 # A database that was away for longer may be another one now: nobody new is marked before the guard has looked.
 _FRESH_SECONDS = 1.0
 _log = structlog.get_logger()
+
+# Outcomes on their way into the database; the waves that are marked with them.
+_Writing = Future[list[chunks.ChunkBatch]]
 
 
 @dataclass(frozen=True)
@@ -52,26 +53,6 @@ class _Flight:
     lease: Lease
     wave: Wave
     results: list[Result] | None = None  # once it has landed
-
-
-class _Turn:
-    """The time that bulk has; not for several threads."""
-
-    def __init__(self, nobody_waits: Callable[[], bool], most: float) -> None:
-        self._nobody_waits = nobody_waits
-        self._end = time.monotonic() + BULK_SECONDS
-        self._last = time.monotonic() + most
-
-    def goes_on(self) -> bool:
-        """A second, and then another one as long as nobody else waits. Once it is over it is over: with some waves left
-        out, bulk would only limp on."""
-        now = time.monotonic()
-        if self._end <= now < self._last:
-            if self._nobody_waits():
-                self._end = now + BULK_SECONDS
-            else:
-                self._last = now
-        return now < min(self._end, self._last)
 
 
 class Bulk:
@@ -98,7 +79,7 @@ class Bulk:
     ) -> bool:
         """Sends what is due for at most `most` seconds; answers whether it found anything. `tell` hears
         every wave's results; `nobody_waits` is asked each second whether this thread is wanted for something else."""
-        turn = _Turn(nobody_waits, most)
+        turn = Turn(nobody_waits, most)
         first, found = self._claim(channel)
         flights: deque[_Flight] = deque()
         try:
@@ -115,35 +96,48 @@ class Bulk:
             self._kept.release()
         return found
 
-    def _roll(self, flights: deque[_Flight], *, turn: _Turn, tell: Callable[[list[Result]], None]) -> None:
+    def _roll(self, flights: deque[_Flight], *, turn: Turn, tell: Callable[[list[Result]], None]) -> None:
         """One wave is waited for while the one before it is written down.
 
         A server's commit takes as long as its disk: milliseconds in which this process has nothing else to do. SQLite's
         takes a tenth of one, less than handing it to another thread.
         """
-        writing: Future[list[chunks.ChunkBatch]] | None = None
+        writing: _Writing | None = None
         while flights or writing is not None:
-            landed = flights[0] if flights else None
             try:
-                results = self._land(landed) if landed is not None else []
-                goes_on = turn.goes_on()
+                results, goes_on = self._first_down(flights, writing), turn.goes_on()
             except BaseException:
                 if writing is not None:
                     flights.extend(self._stay_down(wave) for wave in writing.result())
                 raise
-            following = writing.result() if writing is not None else []
-            writing = None
-            flights.extend(self._take_off(wave) for wave in following)
-            if landed is None:
+            if writing is not None:
+                following, writing = writing.result(), None
+                flights.extend(self._take_off(wave) for wave in following)
+            if results is None:
                 continue
-            flights.popleft()  # only now: had the wave before it not been written, this one would have to be
+            # Only now: had the wave before it not been written, this one would have to be.
+            landed = flights.popleft()
             tell(results)
             if self._database.is_sqlite:
-                flights.extend(
-                    self._take_off(wave) for wave in self._settle(landed, results, goes_on=goes_on)
-                )
+                following = self._settle(landed, results, goes_on=goes_on)
+                flights.extend(self._take_off(wave) for wave in following)
             else:
                 writing = self._writer.submit(self._settle, landed, results, goes_on=goes_on)
+                writing.add_done_callback(partial(self._written, landed.batch.channel))
+
+    def _written(self, channel: Channel, _: _Writing) -> None:
+        self._dispatch.wake(channel)
+
+    def _first_down(self, flights: deque[_Flight], writing: _Writing | None) -> list[Result] | None:
+        """The results of the first wave. None when nothing flies, or when something is written before it has landed:
+        the people who have been marked with that go up at once, or the wire would run dry."""
+        if not flights:
+            return None
+        if writing is not None:
+            self._dispatch.wait(flights[0].wave, writing.done)
+            if writing.done():
+                return None
+        return self._land(flights[0])
 
     def _land(self, flight: _Flight) -> list[Result]:
         if flight.results is None:
@@ -236,7 +230,6 @@ class Bulk:
         now = self._clock()
         batch = flight.batch
         well = bool(self._dispatch.ready(batch.channel, now)) and all(result.was_tried for result in results)
-
         began = time.monotonic()
 
         def write() -> list[chunks.ChunkBatch]:

@@ -20,7 +20,7 @@ from incident_center.delivery.transports.smtp_pool import SmtpPool
 from incident_center.delivery.transports.smtp_server import SmtpServer
 from incident_center.delivery.transports.stock import StockPlugin
 
-__all__ = ["Courier", "MailboxCourier", "MayGo", "Posted", "SmtpCourier", "StockCourier"]
+__all__ = ["Courier", "MailboxCourier", "MayGo", "Posted", "SmtpCourier", "StandsStill", "StockCourier"]
 
 
 class Courier(Protocol):
@@ -44,6 +44,16 @@ class Courier(Protocol):
     def send(self, letters: Sequence[Letter], may_go: MayGo) -> list[Outcome | None]:
         """Both at once."""
 
+    def move_on(self) -> None:
+        """Lets what is under way go on without waiting for it; for whoever is about to be busy elsewhere."""
+
+    def wait(self, posted: Posted, until: Callable[[], bool]) -> None:
+        """Until each letter of the ticket has its outcome, or `until` says yes: `wake` makes it ask. Returns at once
+        where letters do not move on by themselves."""
+
+    def wake(self) -> None:
+        """From another thread: whoever waits asks `until` again."""
+
     def allow(self, connections: int) -> None:
         """This worker's share of the connections that the settings allow to all of them; takes hold bit by bit."""
 
@@ -53,7 +63,20 @@ class Courier(Protocol):
         """From another thread, when the process must end: gives up waiting for an answer."""
 
 
-class _OwnCourier:
+class StandsStill:
+    """Between two calls nothing moves on."""
+
+    def move_on(self) -> None:
+        """There is nothing to see to."""
+
+    def wait(self, posted: Posted, until: Callable[[], bool]) -> None:
+        """Only `collect` brings outcomes."""
+
+    def wake(self) -> None:
+        """Nobody waits."""
+
+
+class _OwnCourier(StandsStill):
     """One plugin object of ours that carries the whole batch."""
 
     wants_raw = True
@@ -89,6 +112,15 @@ class SmtpCourier(_OwnCourier):
         self._pool.wait(posted)
         return posted.outcomes
 
+    def move_on(self) -> None:
+        self._pool.move_on()
+
+    def wait(self, posted: Posted, until: Callable[[], bool]) -> None:
+        self._pool.wait(posted, until)
+
+    def wake(self) -> None:
+        self._pool.wake()
+
     def allow(self, connections: int) -> None:
         self._pool.allow(connections)
 
@@ -114,7 +146,7 @@ class MailboxCourier(_OwnCourier):
         """A file does not keep anybody waiting."""
 
 
-class StockCourier:
+class StockCourier(StandsStill):
     """One of Apprise's own plugins: one `notify()` a letter, because its answer is for the whole object."""
 
     wants_raw = False

@@ -59,6 +59,16 @@ class Dispatch:
             self._post(wave, courier, wave.results)
         return wave
 
+    def wait(self, wave: Wave, until: Callable[[], bool]) -> None:
+        """Until the wave has landed or `until` says yes; less where only `finish` brings it down."""
+        if wave.courier is not None and wave.posted is not None:
+            wave.courier.wait(wave.posted, until)
+
+    def wake(self, channel: Channel) -> None:
+        """From another thread: `wait` asks again."""
+        for courier in self._providers.by_channel.get(channel, []):
+            courier.wake()
+
     def finish(self, wave: Wave) -> list[Result]:
         """One result a person, in their order. A person who was not tried has no tries and no poison."""
         elsewhere = self._collect(wave)
@@ -95,6 +105,7 @@ class Dispatch:
 
     def _post(self, wave: Wave, courier: Courier, wanted: Sequence[Result]) -> None:
         wave.courier, wave.posted, wave.composed = courier, None, []
+        courier.move_on()  # composing takes as long as the server needs for what is on the wire
         letters: list[Letter] = []
         made = self._mailer.batch([result.due for result in wanted], raw=courier.wants_raw, now=self._clock())
         for result, letter in zip(wanted, made, strict=True):

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from incident_center import clock as house_clock
 from incident_center.db import Database
 from incident_center.delivery import check, chunks, fanout, pace, postbox, receipt_rows, receipts, slots
-from incident_center.delivery.bulk import BULK_MOST, Bulk
+from incident_center.delivery.bulk import Bulk
 from incident_center.delivery.dispatch import Dispatch
 from incident_center.delivery.health import Health
 from incident_center.delivery.installation import Guard
@@ -33,6 +33,7 @@ from incident_center.delivery.rowwise import Rowwise
 from incident_center.delivery.rules import Try
 from incident_center.delivery.sms_couriers import SmppCourier
 from incident_center.delivery.transports.smpp_inbox import SmppReceipt, Text
+from incident_center.delivery.turn import BULK_MOST
 from incident_center.house import House
 from incident_center.models import Message
 from incident_center.states import Channel, MessageKind
@@ -140,11 +141,8 @@ class Engine:
 
     def _nobody_else_waits(self, channel: Channel) -> bool:
         """Whether bulk on this channel may keep the engine to itself for another second."""
-        if self._sessions():  # customers' texts come over them
-            return False
-        if (
-            self._share_is_due()
-        ):  # a connection is given back when nothing is on it, and another worker may open one then
+        # Customers' texts come over sessions; a connection is given back only when nothing is on it.
+        if self._sessions() or self._share_is_due():
             return False
         try:
             return not self._anything_else_waits(channel) and self._guard.may_send()
@@ -189,9 +187,9 @@ class Engine:
         self._shared_at = now
 
     def _share_is_due(self) -> bool:
-        if not self._shared or self._shared_at is None:
-            return bool(self._shared)
-        return abs(self._clock() - self._shared_at) >= slots.LOOK_EVERY
+        if not self._shared:
+            return False
+        return self._shared_at is None or abs(self._clock() - self._shared_at) >= slots.LOOK_EVERY
 
     def check_once(self) -> bool:
         """Checks the ledger of one fan-out that has been sent; alarms when somebody was forgotten."""

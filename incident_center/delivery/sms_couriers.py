@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from sqlalchemy.exc import DataError, DBAPIError
 
+from incident_center.delivery.courier import StandsStill
 from incident_center.delivery.limits import NO_LIMITS, ProviderLimits
 from incident_center.delivery.outcome import Letter, Outcome
 from incident_center.delivery.transports.http_line import TlsContext
@@ -22,7 +23,7 @@ from incident_center.delivery.transports.smpp_link import SmppServer
 Item = TypeVar("Item")
 
 
-class _SmsCourier:
+class _SmsCourier(StandsStill):
     """What both have in common: a batch is written by `post`, its answers are read by `collect`."""
 
     wants_raw = False

@@ -31,6 +31,7 @@ class Desk:
 
     def __init__(self, worker: Worker, broker: Broker, queue: str) -> None:
         self._worker, self._broker, self._queue = worker, broker, queue
+        # A task is one turn; a longer one would keep the queue and its heartbeats waiting.
         for lane in worker.lanes:
             lane.engine.bulk_most = TURN_SECONDS
         self._one_at_a_time = threading.Lock()

@@ -149,7 +149,7 @@ def test_a_task_ends_in_time_although_nobody_else_waits(
     center: Center, smtp: MailServer, sender: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(desks, "TURN_SECONDS", 0.001)
-    monkeypatch.setattr("incident_center.delivery.bulk.BULK_SECONDS", 0.001)
+    monkeypatch.setattr("incident_center.delivery.turn.BULK_SECONDS", 0.001)
     readers(center.database, 300)
     update_id = publish(center)
     desk = Desk(Worker(center), sender, "email")

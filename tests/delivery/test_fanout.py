@@ -21,6 +21,7 @@ from incident_center.models import (
 )
 from incident_center.states import Channel, ChunkState, DeliveryState, FanoutState, SubscriberState
 from tests.builders import NOW, a_component, a_subscriber, an_incident, juergen, mai, olivia
+from tests.delivery.rawhost import WAIT, rawhost
 from tests.delivery.servers import DROP, Mailhost, SmsGateway, html, plain
 from tests.delivery.stories import WORDS, Clock, Post, keep_wordings, publish
 
@@ -77,7 +78,7 @@ def test_a_thousand_people_over_both_channels_add_up(post: Post, smtp: Mailhost,
     post.work()
     assert len(smtp.mails) == len(set(smtp.recipients())) == 900
     assert len(gateway.texts) == len(set(gateway.recipients())) == 100
-    assert smtp.connections < 20  # kept ones: five at a time, and new ones only for those that are lost
+    assert smtp.connections < 20  # kept ones: ten at a time, and new ones only for those that are lost
     with post.database.reading() as session:
         assert ledger_check(session, update.id) == []
         assert progress(session, update.id).by_channel == {
@@ -120,6 +121,24 @@ def test_whoever_was_told_that_it_began_is_told_that_it_is_over(
         publish(session, post.house, session.get_one(Incident, incident.id), now=clock())
     post.work()
     assert smtp.recipients() == ["moved@example.com"] * 2
+
+
+def test_the_next_wave_goes_up_while_the_one_before_it_is_still_waited_for(
+    open_post: Callable[..., Post],
+) -> None:
+    """The last letter of the second wave is answered once three of the third have arrived."""
+    second, third = "reader-049@example.com", "reader-05"
+    with rawhost() as host:
+        host.replies = lambda step, to: WAIT if (step, to) == ("dot", second) else None
+        host.stored = lambda _: host.gate.set() if "".join(host.recipients()).count(third) >= 3 else None
+        post = open_post(email=host.url)
+        with post.database.transaction() as session:
+            for number in range(75):
+                a_subscriber(session, email=f"reader-{number:03}@example.com")
+            publish(session, post.house)
+        post.work()
+        assert sorted(host.recipients()) == [f"reader-{number:03}@example.com" for number in range(75)]
+        assert {row.state for row in post.rows()} == {DeliveryState.ACCEPTED}
 
 
 def test_who_joins_in_mid_incident_gets_the_current_status_once(post: Post, smtp: Mailhost) -> None:

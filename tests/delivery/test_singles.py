@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select
 
 from incident_center.db import Database
-from incident_center.delivery import bulk, links, messages, postbox
+from incident_center.delivery import links, messages, postbox, turn
 from incident_center.delivery.ledger import BATCH
 from incident_center.delivery.mailbox import MailboxStore, mailbox_path
 from incident_center.delivery.singles import queue_message, queue_staff
@@ -69,14 +69,14 @@ def three_hundred_readers(post: Post) -> None:
 def test_bulk_goes_on_while_nobody_else_waits(
     post: Post, smtp: Mailhost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk, "BULK_SECONDS", 0.001)
+    monkeypatch.setattr(turn, "BULK_SECONDS", 0.001)
     three_hundred_readers(post)
     post.engine.deliver_once(Channel.EMAIL)
     assert len(smtp.mails) == 300
 
 
 def test_bulk_has_its_turn_and_no_more(post: Post, smtp: Mailhost, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bulk, "BULK_SECONDS", 0.001)
+    monkeypatch.setattr(turn, "BULK_SECONDS", 0.001)
     post.engine.bulk_most = 0.001
     three_hundred_readers(post)
     post.engine.deliver_once(Channel.EMAIL)
@@ -86,7 +86,7 @@ def test_bulk_has_its_turn_and_no_more(post: Post, smtp: Mailhost, monkeypatch: 
 def test_a_confirmation_that_comes_in_the_middle_of_bulk_does_not_wait_for_its_end(
     post: Post, smtp: Mailhost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk, "BULK_SECONDS", 0.001)
+    monkeypatch.setattr(turn, "BULK_SECONDS", 0.001)
 
     def asks_in_the_middle(step: str, recipient: str) -> None:
         if (step, len(smtp.mails)) == ("dot", 30):

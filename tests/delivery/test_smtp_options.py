@@ -139,7 +139,7 @@ def test_what_is_no_reference_of_ours_is_refused(text: str) -> None:
 def test_how_connections_are_kept_is_read_from_the_url(settings: Settings) -> None:
     usual = smtp_server(settings, URL)
     assert (usual.connections, usual.messages, usual.idle, usual.metadata, usual.dkim) == (
-        5,
+        10,
         1000,
         60.0,
         None,

@@ -84,7 +84,7 @@ def test_many_letters_arrive_once_each_as_they_were_written(open_courier: Opener
     outcomes = open_courier(host.url).send(letters(names), always)
     assert states(outcomes) == ["accepted"] * 80
     assert sorted(host.recipients()) == sorted(names)
-    assert 1 <= host.connections <= 5
+    assert 1 <= host.connections <= 10
     for mail in host.mails:
         assert mail.message["To"] == mail.recipient
         assert mail.content.endswith(b"Payouts are delayed.\r\n.\r\n..dots\r\n")
@@ -243,6 +243,23 @@ def test_collecting_one_ticket_moves_the_next_one_on(open_courier: Opener, host:
     assert states(courier.collect(one)) == ["accepted"] * 10
     assert states(courier.collect(two)) == ["accepted"] * 8
     assert sorted(host.recipients()) == sorted(NAMES + second)
+
+
+def test_letters_go_on_while_nobody_waits_for_them(open_courier: Opener, host: Rawhost) -> None:
+    """The worker is busy with others' letters and looks in now and then, without ever being kept."""
+    courier = open_courier(host.url + "&connections=1")
+    posted = courier.post(letters(), always)
+    end = time.monotonic() + 10
+    while posted.waiting and time.monotonic() < end:
+        courier.move_on()
+        time.sleep(0.01)
+    assert states(posted.outcomes) == ["accepted"] * 10
+    host.replies = on("dot", "slow@example.com", HANG)
+    slow = courier.post(letters(["slow@example.com"]), always)
+    began = time.monotonic()
+    courier.move_on()
+    assert time.monotonic() - began < 1
+    assert slow.waiting == 1
 
 
 def test_aborting_wakes_who_waits_and_tells_sent_from_not_sent(open_courier: Opener, host: Rawhost) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from incident_center.delivery.courier import MayGo, Posted
+from incident_center.delivery.courier import MayGo, Posted, StandsStill
 from incident_center.delivery.limits import NO_LIMITS, ProviderLimits
 from incident_center.delivery.outcome import Letter, Outcome
 from tests.storms.smtpd import of_update
@@ -69,7 +69,7 @@ class World:
         return replace(outcome, provider_ref=number) if outcome and outcome.provider_ref else outcome
 
 
-class WorldCourier:
+class WorldCourier(StandsStill):
     """A courier of one worker. Half of a ticket goes out at once, the rest while it is collected."""
 
     wants_raw = False

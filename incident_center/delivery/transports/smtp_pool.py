@@ -71,12 +71,18 @@ class SmtpPool:
         self._queue.extend(Job(posted, place, letter) for place, letter in enumerate(posted.letters))
         self._turn(0.0)
 
-    def wait(self, posted: Posted) -> None:
-        """Until each letter of the ticket has its outcome; the letters of other tickets move on meanwhile."""
-        while posted.waiting:
+    def wait(self, posted: Posted, until: Callable[[], bool] = lambda: False) -> None:
+        """Until each letter of the ticket has its outcome, or `until` says yes; the letters of other tickets move on
+        meanwhile. `wake` makes it ask."""
+        while posted.waiting and not until():
             self._turn(None)
         if not self._sessions and not self._queue:
             self._leave_loop()  # a provider that is not there leaves nothing open
+
+    def move_on(self) -> None:
+        """What the server has answered meanwhile, and what may go out because of it; waits for nothing."""
+        if self._loop is not None:
+            self._turn(0.0)
 
     def allow(self, connections: int) -> None:
         """At most so many connections from now on; those beyond go as soon as they have nothing on the wire."""
@@ -92,6 +98,10 @@ class SmtpPool:
     def abort(self) -> None:
         """From another thread, for good: whoever waits for the server waits no longer."""
         self._aborted = True
+        self.wake()
+
+    def wake(self) -> None:
+        """From another thread: whoever waits looks up."""
         loop = self._loop
         if loop is not None:
             loop.openings.ring()

@@ -27,7 +27,7 @@ class SmtpServer:
     dot_timeout: float = DOT_TIMEOUT
     command_timeout: float = COMMAND_TIMEOUT
     connect_timeout: float = CONNECT_TIMEOUT
-    connections: int = 5  # at most, side by side
+    connections: int = 10  # at most, side by side
     messages: int = 1000  # over one connection, then it is renewed; 0: any number
     idle: float = 60.0  # a connection that was silent for longer is not used again
     metadata: str | None = None  # a provider whose webhooks repeat our reference: postmark, mailgun, ses
