@@ -42,7 +42,12 @@ class Measured:
 
     @property
     def each(self) -> float:
-        """What one of several brings: what the second one added, and never more than the first alone."""
+        """What one of several brings: what the second one added, and never more than the first alone.
+
+        Raises ValueError when that was nothing: the cores were full, and what further ones bring was not seen.
+        """
+        if self.pair <= self.alone:
+            raise ValueError("two workers were no quicker than one: these cores are too few to size from")
         return min(self.alone, self.pair - self.alone)
 
 

@@ -148,6 +148,11 @@ def test_further_workers_are_counted_with_what_the_second_one_added() -> None:
     assert workers_for(100_000_000, 60, ONE) == 5  # 27,778: 8,000 and 3.3 times 6,000, rounded up
 
 
+def test_nothing_is_sized_from_cores_that_one_worker_fills() -> None:
+    with pytest.raises(ValueError, match="too few to size from"):
+        workers_for(10_000_000, 5, replace(ONE, pair=7_900))
+
+
 def test_more_than_one_database_carries_is_divided() -> None:
     assert installations_for(100_000_000, 60) == 1
     assert installations_for(100_000_000, 5) == 9  # 333,333 a second, 40,000 for each ledger
