@@ -125,6 +125,7 @@ def _cost(runs: list[Result]) -> str:
 def _distant(part: Result) -> str:
     rows = [
         (
+            kind,
             connections,
             workers,
             f"{statistics.median(run['rate'] for run in runs):,.0f}",
@@ -132,9 +133,10 @@ def _distant(part: Result) -> str:
             f"{statistics.median(run['part'] for run in runs):.2f}",
             f"{min(run['part'] for run in runs):.2f} to {max(run['part'] for run in runs):.2f}",
         )
-        for connections, workers, runs in rounds_of(part)
+        for kind, connections, workers, runs in rounds_of(part)
     ]
     titles = (
+        "",
         "connections",
         "workers",
         "messages a second",

@@ -14,14 +14,15 @@ from typing import Any
 
 from benchmarks.delivery import Run, deliver
 from benchmarks.distance import Distance
-from benchmarks.installation import KINDS, SQLITE, Installation, Installations
+from benchmarks.installation import KINDS, Installation, Installations
 from benchmarks.peers.runs import Sample, peer_rate, smtp_source, source_rate
 from benchmarks.relay import Relay
 from benchmarks.sizes import Size
 
 Result = dict[str, Any]
 ROUND_TRIP = 0.010
-DISTANT = ((10, 1), (20, 2))  # connections in all, workers that share them
+# Database, connections in all, workers that share them.
+DISTANT = tuple((kind, *shared) for kind in KINDS for shared in ((10, 1), (20, 2)))
 SOURCE, SOURCE_SMALL = "smtp-source", "smtp-source, small messages"
 SMTPLIB, APPRISE = "smtplib, one kept connection", "Apprise, mailto:// for each"
 POST_OFFICE, POST_OFFICE_TUNED = "django-post-office", "django-post-office, batches of 1,000, 10 threads"
@@ -96,18 +97,17 @@ def distant_relay(bench: Bench) -> Result:
         )
         told["proxy_carries"] = round(_CARRY_MESSAGES / seconds, 1)
     for number in range(bench.size.rounds):
-        for connections, workers in DISTANT:
-            run = _distant_run(bench, connections, workers)
+        for kind, connections, workers in DISTANT:
+            run = _distant_run(bench, kind, connections, workers)
             told["runs"].append(run)
-            bench.say(
-                f"round {number + 1}: {connections} connections: {run['rate']:,.0f}/s of {run['bound']:,.0f}/s"
-            )
+            rates = f"{run['rate']:,.0f}/s of {run['bound']:,.0f}/s"
+            bench.say(f"round {number + 1}: {kind}, {connections} connections: {rates}")
     return told
 
 
-def _distant_run(bench: Bench, connections: int, workers: int) -> Result:
+def _distant_run(bench: Bench, kind: str, connections: int, workers: int) -> Result:
     with (
-        bench.made.fresh(SQLITE, bench.size.distant) as installation,
+        bench.made.fresh(kind, bench.size.distant) as installation,
         Relay(bench.folder) as relay,
         Distance(relay.port, round_trip=ROUND_TRIP) as distance,
     ):
@@ -116,11 +116,11 @@ def _distant_run(bench: Bench, connections: int, workers: int) -> Result:
     return {"connections": connections, "bound": bound, "part": round(run.rate / bound, 3)} | asdict(run)
 
 
-def rounds_of(part: Result) -> Iterator[tuple[int, int, list[Result]]]:
-    """What was measured 10 ms away, by connections and workers: a run a round."""
-    for connections, workers in DISTANT:
-        chosen = (connections, workers)
-        yield *chosen, [run for run in part["runs"] if (run["connections"], run["workers"]) == chosen]
+def rounds_of(part: Result) -> Iterator[tuple[str, int, int, list[Result]]]:
+    """What was measured 10 ms away, by database, connections and workers: a run a round."""
+    for chosen in DISTANT:
+        its = [run for run in part["runs"] if (run["database"], run["connections"], run["workers"]) == chosen]
+        yield *chosen, its
 
 
 def a_million(bench: Bench) -> Result:

@@ -76,8 +76,8 @@ def _local(part: Result) -> Iterator[Target]:
 
 
 def _distant(part: Result) -> Iterator[Target]:
-    for connections, workers, runs in rounds_of(part):
-        shared = f"{connections} connections, {workers} worker{'s' * (workers > 1)}"
+    for kind, connections, workers, runs in rounds_of(part):
+        shared = f"{kind}, {connections} connections, {workers} worker{'s' * (workers > 1)}"
         what = f"10 ms away, {shared}: part of connections ÷ round trip"
         yield Target(what, _OF_BOUND, True, statistics.median(run["part"] for run in runs))
 
