@@ -108,7 +108,7 @@ def test_a_relay_that_goes_quiet_at_the_dot_does_not_keep_a_stopping_worker(
 ) -> None:
     monkeypatch.setattr(worker, "ANSWER_SECONDS", 0.5)
     smtp.replies = lambda step, _: HANG if step == "dot" else None
-    house = equipped(center, smtp.url.replace("dot_timeout=1", "dot_timeout=600"))
+    house = equipped(center, smtp.url.replace("dot_timeout=30", "dot_timeout=600"))
     publish(house, readers=1)
     running = Worker(house)
     thread = threading.Thread(target=running.run)
@@ -294,7 +294,7 @@ def test_a_mail_server_that_hangs_keeps_its_connections_and_its_worker_alive(
         return None
 
     smtp.replies = replies
-    house = equipped(center, smtp.url.replace("dot_timeout=1", "dot_timeout=600") + "&connections=1")
+    house = equipped(center, smtp.url.replace("dot_timeout=30", "dot_timeout=600") + "&connections=1")
     publish(house, readers=1)
     with at_work(house) as running:
         assert hanging.wait(20)

@@ -54,8 +54,16 @@ class Rawhost:
 
     @property
     def url(self) -> str:
+        return self._url("&timeout=30&dot_timeout=30")
+
+    @property
+    def hasty_url(self) -> str:
+        """For whoever tests a timeout."""
+        return self._url("&timeout=2&dot_timeout=1")
+
+    def _url(self, patience: str) -> str:
         scheme = "smtps" if self.tls and not self.starttls else "smtp"
-        return f"{scheme}://127.0.0.1:{self.port}?from=status@pay.example&timeout=2&dot_timeout=2"
+        return f"{scheme}://127.0.0.1:{self.port}?from=status@pay.example{patience}"
 
     def recipients(self) -> list[str]:
         return [mail.recipient for mail in self.mails]

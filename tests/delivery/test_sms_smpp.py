@@ -41,8 +41,8 @@ def centre() -> Iterator[Smsc]:
 def open_courier() -> Iterator[Callable[..., SmppCourier]]:
     with ExitStack() as stack:
 
-        def opener(centre: Smsc, *, url: str = "", **options: Any) -> SmppCourier:
-            server = replace(smpp_server(url or centre.url), answer_timeout=1.0)
+        def opener(centre: Smsc, *, url: str = "", seconds: float = 30.0, **options: Any) -> SmppCourier:
+            server = replace(smpp_server(url or centre.url), answer_timeout=seconds)
             courier = SmppCourier("sms 1 smpp", server, clock=lambda: NOW, **options)
             stack.callback(courier.close)
             return courier
@@ -169,8 +169,9 @@ def test_a_connection_that_ends_before_the_answer_is_unknown_and_not_repeated(
 
 
 def test_an_answer_that_does_not_come_is_unknown_and_never_taken_for_another(
-    centre: Smsc, courier: SmppCourier
+    centre: Smsc, open_courier: Callable[..., SmppCourier]
 ) -> None:
+    courier = open_courier(centre, seconds=1.0)
     centre.decide = lambda _: HANG
     outcome = one(courier)
     assert (outcome.state, outcome.code) == ("unknown", "timeout")
@@ -238,8 +239,9 @@ def test_a_refused_first_segment_leaves_nothing_behind(centre: Smsc, courier: Sm
 
 @pytest.mark.parametrize("later", [0x0B, 0x58, DROP, HANG])
 def test_a_later_segment_that_is_refused_or_lost_leaves_an_unknown(
-    centre: Smsc, courier: SmppCourier, later: int | str
+    centre: Smsc, open_courier: Callable[..., SmppCourier], later: int | str
 ) -> None:
+    courier = open_courier(centre, seconds=1.0 if later == HANG else 30.0)
     centre.decide = lambda said: later if said.short_message[5] == 2 else None
     outcome = one(courier, LONG)
     assert (outcome.state, outcome.provider_wide) == ("unknown", False)

@@ -43,6 +43,13 @@ def courier(settings: Settings, smtp: Mailhost) -> Iterator[SmtpCourier]:
     made.close()
 
 
+@pytest.fixture
+def hasty_courier(settings: Settings, smtp: Mailhost) -> Iterator[SmtpCourier]:
+    made = SmtpCourier("email 1 smtp", smtp_server(settings, smtp.hasty_url))
+    yield made
+    made.close()
+
+
 def send(courier: SmtpCourier, *letters: Letter) -> list[Outcome | None]:
     return courier.send(letters, lambda: True)
 
@@ -78,7 +85,6 @@ def test_an_accepted_message_carries_one_of_each_header_and_the_reference_of_the
         ("mail", "451 4.3.0 try later", "retry", True, False),
         ("mail", "550 5.7.1 sender blocked", "retry", True, False),
         ("mail", DROP, "retry", True, False),
-        ("mail", HANG, "retry", True, False),
         ("rcpt", "450 4.2.1 greylisted", "retry", False, False),
         ("rcpt", "421 4.3.2 closing", "retry", True, False),
         ("rcpt", "550 5.1.1 no such user", "failed", False, True),
@@ -99,7 +105,6 @@ def test_an_accepted_message_carries_one_of_each_header_and_the_reference_of_the
         ("dot", "550 5.7.1 looks like spam", "retry", True, False),
         ("dot", "421 4.3.2 shutting down", "retry", True, False),
         ("dot", DROP, "unknown", False, False),
-        ("dot", HANG, "unknown", False, False),
     ],
 )
 def test_each_fault_is_told_apart(
@@ -118,6 +123,20 @@ def test_each_fault_is_told_apart(
     assert outcome.code
     smtp.replies = lambda *_: None
     assert send_one(courier, a_letter("next@example.com", key=2)).state == "accepted"
+
+
+@pytest.mark.parametrize(
+    ("step", "state", "provider_wide"), [("mail", "retry", True), ("dot", "unknown", False)]
+)
+def test_a_server_that_says_nothing_is_not_waited_for_without_end(
+    hasty_courier: SmtpCourier, smtp: Mailhost, step: str, state: str, provider_wide: bool
+) -> None:
+    smtp.replies = at(step, HANG)  # type: ignore[assignment]
+    outcome = send_one(hasty_courier)
+    assert (outcome.state, outcome.provider_wide, outcome.suppress) == (state, provider_wide, False)
+    assert outcome.code
+    smtp.replies = lambda *_: None
+    assert send_one(hasty_courier, a_letter("next@example.com", key=2)).state == "accepted"
 
 
 def test_a_server_that_is_not_there_is_tried_once_for_a_whole_batch(settings: Settings) -> None:
@@ -142,10 +161,10 @@ def test_a_batch_goes_over_one_connection_and_each_recipient_has_an_outcome_of_t
 
 
 def test_after_a_lost_answer_the_rest_of_the_batch_is_not_put_at_the_same_risk(
-    courier: SmtpCourier, smtp: Mailhost
+    hasty_courier: SmtpCourier, smtp: Mailhost
 ) -> None:
     smtp.replies = at("dot", HANG)  # type: ignore[assignment]
-    first, second = send(courier, a_letter("one@example.com"), a_letter("two@example.com"))
+    first, second = send(hasty_courier, a_letter("one@example.com"), a_letter("two@example.com"))
     assert first is not None
     assert (first.state, first.code) == ("unknown", "timeout-after-dot")
     assert second is None

@@ -41,8 +41,8 @@ _SERVER = SmtpServer(
     port=0,
     sender="status@pay.example",
     sender_line=b"From: Example Pay <status@pay.example>",
-    command_timeout=5,
-    dot_timeout=5,
+    command_timeout=30,
+    dot_timeout=30,
 )
 
 
