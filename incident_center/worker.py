@@ -9,7 +9,6 @@ import os
 import secrets
 import socket
 import threading
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -37,8 +36,6 @@ KEEPER_EVERY = timedelta(seconds=1)
 HEAR_EVERY = timedelta(seconds=2)
 BEAT_EVERY = timedelta(seconds=10)
 TROUBLE_SECONDS = 2.0
-BREAKS = 4  # times what a step of cutting took, on SQLite
-LONGEST_BREAK = 0.5  # seconds
 ANSWER_SECONDS = 20.0  # how long a stopping worker waits for a relay that has gone quiet; 30 s is its limit
 _log = structlog.get_logger()
 Step = Callable[[], bool]
@@ -115,7 +112,7 @@ class Lane(Loop):
     def steps(self) -> Mapping[str, Step]:
         return {
             "singles": self.engine.singles_once,
-            "expand": self._expand,
+            "expand": self.engine.expand_once,
             **{c.value: partial(self.engine.deliver_once, c) for c in Channel if c in self.serves},
             "receipts": self._hear,
             "check": self.engine.check_once,
@@ -127,15 +124,6 @@ class Lane(Loop):
         except Exception as error:  # noqa: BLE001 (connections are ended whatever happens)
             _log.error("texts_or_receipts_lost", kind=type(error).__name__)
         self.engine.release()
-
-    def _expand(self) -> bool:
-        """SQLite has one writer at a time, and who waits for it sleeps: a great audience that is cut without a break
-        would keep those who send from the database."""
-        began = time.monotonic()
-        found = self.engine.expand_once()
-        if found and self._center.database.is_sqlite and self.serves.isdisjoint(Channel):
-            self._stop.wait(min(LONGEST_BREAK, BREAKS * (time.monotonic() - began)))
-        return found
 
     def _hear(self) -> bool:
         """What providers and customers have told us since."""

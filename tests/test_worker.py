@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
 import pytest
@@ -17,7 +16,6 @@ from incident_center import clock, worker
 from incident_center.center import Center
 from incident_center.db import Database
 from incident_center.delivery import installation, slots
-from incident_center.delivery.postbox import EVERYBODY
 from incident_center.delivery.singles import queue_message
 from incident_center.models import (
     Chunk,
@@ -320,28 +318,6 @@ def test_a_worker_of_one_channel_knows_no_other(center: Center, smtp: Mailhost, 
         assert session.scalars(select(WorkerBeat.channels)).all() == ["sms"]
     assert (len(gateway.texts), len(smtp.mails)) == (1, 0)
     texts.engine.release()
-
-
-def test_who_cuts_a_great_audience_lets_others_write_on_sqlite(
-    center: Center, smtp: Mailhost, gateway: SmsGateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Who waits for SQLite sleeps, so that a lane which only cuts makes breaks; one that sends itself has none to
-    make."""
-    settings = replace(center.settings, email_urls=(smtp.url,), sms_urls=(gateway.url,))
-    running = Worker(center, lanes=[*lanes_of(settings), EVERYBODY])
-    breaks: list[float] = []
-    monkeypatch.setattr(running.stop, "wait", breaks.append)
-    cuts, sends = running.lanes[0], running.lanes[-1]
-
-    def cut(*, found: bool) -> bool:
-        time.sleep(0.02)
-        return found
-
-    for lane, found in ((cuts, False), (sends, True), (cuts, True)):
-        monkeypatch.setattr(lane.engine, "expand_once", partial(cut, found=found))
-        lane.steps()["expand"]()
-    assert len(breaks) == (1 if center.database.is_sqlite else 0)
-    assert all(0.08 <= seconds <= worker.LONGEST_BREAK for seconds in breaks)
 
 
 def test_a_clock_that_is_set_back_an_hour_keeps_nobody_waiting(center: Center) -> None:
