@@ -15,14 +15,14 @@ from typing import Any
 from benchmarks.installation import POSTGRESQL
 from benchmarks.report import table, tell
 from benchmarks.scenarios import Result, ours
-from incident_center.delivery.fanout import CHUNK, CHUNKS_A_STEP
+from incident_center.delivery.cutting import CHUNK, CHUNKS_A_STEP
 from incident_center.delivery.ledger import BATCH, WAVES
 from incident_center.states import Channel
 
 AUDIENCES = (1_000_000, 10_000_000, 100_000_000)
 MINUTES = (5, 15, 60)
 GIGA = 1e9
-# One process at a time cuts an audience: a step of delivery/fanout.py walks so many people in about 50 ms.
+# One process at a time cuts an audience: a step of delivery/cutting.py walks so many people in about 50 ms.
 WALKED = CHUNK * CHUNKS_A_STEP / 0.05
 WAVE = BATCH[Channel.EMAIL] // WAVES[Channel.EMAIL]  # people of one transaction
 COMMITS = 1600  # a second, what one PostgreSQL is counted with; not measured here
@@ -87,7 +87,7 @@ def tables(run: dict[str, Any]) -> str:
             ("ledger, bytes a person", f"{of.database_bytes:,.0f}"),
             ("a message, bytes", f"{of.message_bytes:,}"),
             ("cores for workers, relay and database together", of.cores),
-            ("cutting, people a second (10,000 in about 50 ms: `delivery/fanout.py`)", f"{WALKED:,.0f}"),
+            ("cutting, people a second (10,000 in about 50 ms: `delivery/cutting.py`)", f"{WALKED:,.0f}"),
             (
                 f"ledger, people a second ({COMMITS:,} commits of {WAVE}: assumed, not measured)",
                 f"{LEDGER:,}",

@@ -13,7 +13,8 @@ from sqlalchemy import Select, func, select, update
 from sqlalchemy.orm import Session
 
 from incident_center.delivery.apart import apart
-from incident_center.delivery.fanout import DONE, LIVE
+from incident_center.delivery.cutting import DONE
+from incident_center.delivery.fanout import LIVE
 from incident_center.delivery.people import audience, without_row
 from incident_center.delivery.questions import progress
 from incident_center.delivery.sql import changed, insert_all, skip_locked

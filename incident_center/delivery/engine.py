@@ -18,7 +18,17 @@ from sqlalchemy.orm import Session
 
 from incident_center import clock as house_clock
 from incident_center.db import Database
-from incident_center.delivery import check, chunks, fanout, pace, postbox, receipt_rows, receipts, slots
+from incident_center.delivery import (
+    check,
+    chunks,
+    cutting,
+    fanout,
+    pace,
+    postbox,
+    receipt_rows,
+    receipts,
+    slots,
+)
 from incident_center.delivery.bulk import Bulk
 from incident_center.delivery.dispatch import Dispatch
 from incident_center.delivery.health import Health
@@ -85,14 +95,13 @@ class Engine:
     def expand_once(self) -> bool:
         """Cuts the next chunks of open fan-outs; settles chunks that were overtaken."""
         with self._database.reading() as session:
-            if not fanout.anything_to_cut(session, now=self._clock()):
+            if not cutting.anything_to_cut(session, now=self._clock()):
                 return False
-            fanouts = fanout.to_cut(session)
+            fanouts = cutting.to_cut(session)
         with self._database.transaction() as session:
             found = fanout.settle_superseded(session, now=self._clock())
         for fanout_id in fanouts:
-            with self._database.transaction() as session:
-                found |= fanout.cut_some(session, fanout_id, now=self._clock())
+            found |= cutting.cut_some(self._database, fanout_id, now=self._clock())
         return found
 
     def singles_once(self) -> bool:
@@ -155,7 +164,7 @@ class Engine:
         with self._database.reading() as session:
             return (
                 postbox.anything_waits(session, now=now, serves=self._serves)
-                or fanout.anything_to_cut(session, now=now)
+                or cutting.anything_to_cut(session, now=now)
                 or any(self._rows.any_waits(session, one, now=now) for one in channels)
                 or any(chunks.any_open(session, one) for one in channels if one is not channel)
             )

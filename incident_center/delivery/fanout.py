@@ -1,13 +1,9 @@
-"""Fan-outs: opened by publishing in one INSERT, cut into chunks by the worker.
-
-Cutting walks the subscribers by key; the cursor is saved in the same transaction as the chunks, so that a
-crash neither forgets nor repeats anybody.
-"""
+"""Fan-outs: opened by publishing in one INSERT, cut into chunks by the worker (cutting.py), and ended by newer
+news."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,36 +12,19 @@ from sqlalchemy.orm import Session
 
 from incident_center.delivery.people import (
     ENDED_PHASES,
-    audience,
     chunk_is_open,
     concerned,
     told_of,
     unresolved,
     without_row,
 )
-from incident_center.delivery.sql import (
-    FROZEN_LETS_GO,
-    changed,
-    insert_all,
-    insert_ignoring,
-    is_postgres,
-    skip_locked,
-)
+from incident_center.delivery.sql import changed, insert_ignoring, skip_locked
 from incident_center.models import Chunk, Delivery, Fanout, Incident, Subscriber, Update
-from incident_center.states import Channel, ChunkState, DeliveryState, FanoutState, SubscriberState
+from incident_center.states import ChunkState, DeliveryState, FanoutState, SubscriberState
 
 LIFETIME = timedelta(hours=4)  # older news would mislead
 LIFETIME_OF_THE_END = timedelta(hours=24)  # "it is over" stays true and useful
-CHUNK = 500  # people; one worker has one at a time
-LONG = 4  # times a chunk, for e-mails beyond the first step: to take one and end it costs as much as six waves do
 _MARKING = timedelta(seconds=2)  # longer than a worker takes from reading who is due to having marked them
-CHUNKS_A_STEP = 20  # people walked in one transaction: 10,000, about 50 ms
-_WALKS_ALONE = select(
-    func.pg_try_advisory_xact_lock(0x696E6377),  # "incw": a number of our own, see schema.py
-    func.set_config("jit", "off", True),  # compiling the walk takes ten times as long as the walk
-    FROZEN_LETS_GO,
-)
-DONE = -1  # a channel's cursor when everybody has been walked
 LIVE = (FanoutState.OPEN, FanoutState.CUT)
 
 
@@ -148,94 +127,6 @@ def _may_be_marked(session: Session, update_id: int, subscriber_id: int) -> bool
         )
     )
     return bool(session.scalar(select(or_(cutting, in_chunk))))
-
-
-def anything_to_cut(session: Session, *, now: datetime) -> bool:
-    """A look that takes no lock: most rounds of a worker find nothing."""
-    opened = exists(select(Fanout.id).where(Fanout.state == FanoutState.OPEN))
-    ended = exists(
-        select(Chunk.id)
-        .join(Fanout, Fanout.id == Chunk.fanout_id)
-        .where(chunk_is_open(), (Fanout.state.not_in(LIVE)) | (Fanout.expires_at <= now))
-    )
-    return bool(session.scalar(select(or_(opened, ended))))
-
-
-class _Overtaken(Exception):
-    """Somebody has superseded or stopped the fan-out meanwhile: what was cut of it must not stay."""
-
-
-def to_cut(session: Session) -> Sequence[int]:
-    """The open fan-outs, oldest first: a second incident does not wait for the whole first one."""
-    return session.scalars(
-        select(Fanout.id).where(Fanout.state == FanoutState.OPEN).order_by(Fanout.id)
-    ).all()
-
-
-def cut_some(session: Session, fanout_id: int, *, now: datetime) -> bool:
-    """Cuts the next chunks of one fan-out; answers whether there was something to cut.
-
-    One worker at a time walks. It holds no fan-out while it does, or the others could write down nothing; only its
-    last statement does. So each fan-out has a transaction of its own.
-    """
-    if is_postgres(session) and not session.scalar(_WALKS_ALONE):
-        return False
-    fanout = session.get(Fanout, fanout_id)
-    if fanout is None or fanout.state != FanoutState.OPEN:
-        return False
-    with suppress(_Overtaken), session.begin_nested():
-        _cut(session, fanout, now=now)
-    return True
-
-
-def _cut(session: Session, fanout: Fanout, *, now: datetime) -> None:
-    cursors = dict(fanout.cursors)
-    for channel in Channel:
-        after = cursors.get(channel.value, 0)
-        if after != DONE:
-            ids = _next_ids(session, fanout, channel, after=after)
-            is_full = len(ids) == CHUNK * CHUNKS_A_STEP
-            is_long = is_full and after > 0 and channel is Channel.EMAIL
-            insert_all(session, Chunk, _chunks(fanout, channel, ids, CHUNK * LONG if is_long else CHUNK))
-            cursors[channel.value] = ids[-1] if is_full else DONE
-    cut = all(cursor == DONE for cursor in cursors.values())
-    state = FanoutState.CUT if cut else FanoutState.OPEN
-    still_open = update(Fanout).where(Fanout.id == fanout.id, Fanout.state == FanoutState.OPEN)
-    if not changed(session, still_open.values(cursors=cursors, state=state, cut_at=now if cut else None)):
-        raise _Overtaken
-
-
-def _next_ids(session: Session, fanout: Fanout, channel: Channel, *, after: int) -> Sequence[int]:
-    return session.scalars(
-        select(Subscriber.id)
-        .where(
-            Subscriber.id > after,
-            audience(fanout.incident_id, channel),
-            without_row(fanout.update_id),
-        )
-        .order_by(Subscriber.id)
-        .limit(CHUNK * CHUNKS_A_STEP)
-    ).all()
-
-
-def _chunks(fanout: Fanout, channel: Channel, ids: Sequence[int], size: int) -> list[dict[str, object]]:
-    pieces = [ids[start : start + size] for start in range(0, len(ids), size)]
-    return [
-        {
-            "fanout_id": fanout.id,
-            "update_id": fanout.update_id,
-            "incident_id": fanout.incident_id,
-            "channel": channel,
-            "first_id": piece[0],
-            "last_id": piece[-1],
-            "size": len(piece),
-            "state": ChunkState.OPEN,
-            "fence": 0,
-            "batch": [],
-            "left": 0,
-        }
-        for piece in pieces
-    ]
 
 
 def settle_superseded(session: Session, *, now: datetime) -> bool:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from incident_center.audience import people
 from incident_center.audience.verbs import change_address, change_preferences, confirm_by_code
 from incident_center.db import Database
-from incident_center.delivery.fanout import cut_some, to_cut
+from incident_center.delivery.cutting import keep, next_step, to_cut
 from incident_center.delivery.questions import ledger_check
 from incident_center.house import House
 from incident_center.models import Delivery, Incident, Subscriber, Update
@@ -22,8 +22,8 @@ from tests.incidents.scenes import declared, published
 
 def _cut(session: Session, now: datetime) -> None:
     for fanout_id in to_cut(session):
-        while cut_some(session, fanout_id, now=now):
-            pass
+        while (step := next_step(session, fanout_id)) is not None:
+            keep(session, step, now=now)
 
 
 def _told(session: Session, person: Subscriber, update: Update, now: datetime) -> None:

@@ -131,7 +131,7 @@ def test_nobody_is_called_while_nothing_may_go_out(
     center: Center, sender: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Chunks are free and a lead must confirm the installation: who is woken asks no further."""
-    monkeypatch.setattr("incident_center.delivery.fanout.CHUNK", 10)
+    monkeypatch.setattr("incident_center.delivery.cutting.CHUNK", 10)
     monkeypatch.setattr(desks, "awake", lambda *_, **__: 4)
     monkeypatch.setattr(Guard, "may_send", lambda _: False)
     readers(center.database, 95)
@@ -164,7 +164,7 @@ def test_a_task_ends_in_time_although_nobody_else_waits(
 def test_the_first_who_is_woken_calls_the_others_for_each_free_chunk(
     center: Center, sender: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("incident_center.delivery.fanout.CHUNK", 10)
+    monkeypatch.setattr("incident_center.delivery.cutting.CHUNK", 10)
     monkeypatch.setattr(desks, "awake", lambda *_, **__: 4)
     readers(center.database, 95)
     publish(center)

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select, update
 
-from incident_center.delivery import chunks, fanout
+from incident_center.delivery import chunks, cutting
 from incident_center.delivery.fanout import queue_current_status, settle_superseded
 from incident_center.delivery.questions import audience_counts, ledger_check, progress
 from incident_center.house import House
@@ -174,8 +174,8 @@ def test_who_joins_while_the_fan_out_is_being_cut_is_not_written_to_twice(
 def test_a_second_incident_does_not_wait_for_the_whole_first_one(
     post: Post, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fanout, "CHUNK", 1)
-    monkeypatch.setattr(fanout, "CHUNKS_A_STEP", 3)
+    monkeypatch.setattr(cutting, "CHUNK", 1)
+    monkeypatch.setattr(cutting, "CHUNKS_A_STEP", 3)
     with post.database.transaction() as session:
         for _ in range(5):
             a_subscriber(session)
@@ -195,8 +195,8 @@ def test_a_second_incident_does_not_wait_for_the_whole_first_one(
 
 
 def test_e_mails_of_a_great_audience_go_in_longer_chunks(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fanout, "CHUNK", 2)
-    monkeypatch.setattr(fanout, "CHUNKS_A_STEP", 4)
+    monkeypatch.setattr(cutting, "CHUNK", 2)
+    monkeypatch.setattr(cutting, "CHUNKS_A_STEP", 4)
     with post.database.transaction() as session:
         for place in range(19):
             a_subscriber(session)

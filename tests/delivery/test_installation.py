@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import select, update
 
 from incident_center.db import Database
-from incident_center.delivery import chunks, fanout, installation
+from incident_center.delivery import chunks, cutting, installation
 from incident_center.delivery.questions import ledger_check, progress
 from incident_center.models import Delivery, Fanout, Installation
 from incident_center.states import Channel, DeliveryState, FanoutState
@@ -129,8 +129,8 @@ def test_only_what_was_half_done_ends_and_the_ledger_adds_up(
     post: Post, smtp: Mailhost, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One fan-out is done, one is marked and partly cut: marked people may have it, the rest certainly not."""
-    monkeypatch.setattr(fanout, "CHUNK", 2)
-    monkeypatch.setattr(fanout, "CHUNKS_A_STEP", 2)
+    monkeypatch.setattr(cutting, "CHUNK", 2)
+    monkeypatch.setattr(cutting, "CHUNKS_A_STEP", 2)
     published(post)
     post.work()
     with post.database.transaction() as session:

@@ -9,7 +9,7 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from incident_center.db import Database
-from incident_center.delivery import chunks, fanout, panel, resend
+from incident_center.delivery import chunks, cutting, panel, resend
 from incident_center.delivery.cancel import rest_of, stop_fanout
 from incident_center.delivery.ledger import Result
 from incident_center.delivery.not_reached import Missed, not_reached
@@ -220,8 +220,8 @@ def test_stopping_ends_everybody_who_is_not_on_the_wire(
     post: Post, smtp: Mailhost, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Cut or not cut, waiting in a chunk or for another try: all are counted, and the numbers add up."""
-    monkeypatch.setattr(fanout, "CHUNK", 2)
-    monkeypatch.setattr(fanout, "CHUNKS_A_STEP", 2)
+    monkeypatch.setattr(cutting, "CHUNK", 2)
+    monkeypatch.setattr(cutting, "CHUNKS_A_STEP", 2)
     smtp.replies = _by_name
     with post.database.transaction() as session:
         _people(session, "full-1", "fine-1", "fine-2", "fine-3", "fine-4", "fine-5", "fine-6")

@@ -21,7 +21,7 @@ from incident_center import clock, worker
 from incident_center.center import Center
 from incident_center.config import Settings, asset_dir
 from incident_center.db import Database
-from incident_center.delivery import fanout
+from incident_center.delivery import cutting
 from incident_center.delivery.providers import build_providers
 from incident_center.house import House, build_house
 from incident_center.logs import configure_logging
@@ -54,7 +54,7 @@ def settings_of(given: Given) -> Settings:
 def prepare(given: Given) -> Center:
     """What children inherit: loaded libraries, read playbooks."""
     configure_logging(quiet=True)
-    fanout.CHUNK = given.chunk
+    cutting.CHUNK = given.chunk
     worker.IDLE_SECONDS = 0.02
     worker.TROUBLE_SECONDS = given.trouble_seconds
     worker.BEAT_EVERY = timedelta(seconds=0.5)

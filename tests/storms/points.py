@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
 from incident_center.db import Database
-from incident_center.delivery import chunks, fanout, rows
+from incident_center.delivery import chunks, cutting, rows
 from incident_center.delivery.mailer import Mailer
 from incident_center.incidents import publish
 
@@ -85,7 +85,7 @@ class Trap:
                 self._after_commit_of(chunks, "settle")
                 self._after_commit_of(rows, "settle")
             case Point.CUTTING:
-                self._wrap(fanout, "cut_some", if_answer=bool)
+                self._wrap(cutting, "keep")
             case Point.PUBLISHING:
                 self._wrap(publish, "open_fanout")
             case _:
