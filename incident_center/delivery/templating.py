@@ -18,7 +18,10 @@ def html_template(folder: Path, name: str) -> Template:
     """`name` ("update/email.mjml") as a template that makes HTML; every value is escaped."""
     source = (folder / "messages" / name).read_text(encoding="utf-8")
     html: str = mjml2html(source, disable_comments=False)
-    return Environment(autoescape=True, undefined=StrictUndefined).from_string(html)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(html)
 
 
 @lru_cache(maxsize=64)
