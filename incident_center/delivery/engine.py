@@ -18,19 +18,10 @@ from sqlalchemy.orm import Session
 
 from incident_center import clock as house_clock
 from incident_center.db import Database
-from incident_center.delivery import (
-    check,
-    chunks,
-    cutting,
-    fanout,
-    pace,
-    postbox,
-    receipt_rows,
-    receipts,
-    slots,
-)
+from incident_center.delivery import check, chunks, cutting, pace, postbox, receipt_rows, receipts, slots
 from incident_center.delivery.bulk import Bulk
 from incident_center.delivery.dispatch import Dispatch
+from incident_center.delivery.fanout import settle_superseded
 from incident_center.delivery.health import Health
 from incident_center.delivery.installation import Guard
 from incident_center.delivery.leases import Lease, LeaseKeeper, surely
@@ -99,7 +90,7 @@ class Engine:
                 return False
             fanouts = cutting.to_cut(session)
         with self._database.transaction() as session:
-            found = fanout.settle_superseded(session, now=self._clock())
+            found = settle_superseded(session, now=self._clock())
         for fanout_id in fanouts:
             found |= cutting.cut_some(self._database, fanout_id, now=self._clock())
         return found
