@@ -94,9 +94,9 @@ def _page(chunk: Any, after: int, limit: int) -> Asked:
     return _NEXT[chunk.channel], {
         "update_id": chunk.update_id,
         "incident_id": chunk.incident_id,
-        "first_id": chunk.first_id,
+        # One lower bound: of two SQLite takes the first and reads everybody up to the other, each time.
+        "first_id": max(chunk.first_id, after + 1),
         "last_id": chunk.last_id,
-        "after": after,
         "limit": limit,
     }
 
@@ -165,11 +165,11 @@ def _query(channel: Channel) -> Select[*tuple[Any, ...]]:
             Subscriber.name,
             type_coerce(Subscriber.form, String),  # its value is what the composer reads
         )
-        .where(still_due(chunk), Subscriber.id > bindparam("after"))
+        .where(still_due(chunk))
         .order_by(Subscriber.id)
         .limit(bindparam("limit"))
     )
 
 
-_PLACES = ("update_id", "incident_id", "first_id", "last_id", "after", "limit")
+_PLACES = ("update_id", "incident_id", "first_id", "last_id", "limit")
 _NEXT = {channel: ForDriver(_query(channel), *_PLACES) for channel in Channel}

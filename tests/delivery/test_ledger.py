@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import timedelta
+from typing import Any
 
+import pytest
 from sqlalchemy import select, text
 
 from incident_center.delivery import chunks, rows, walk
@@ -368,6 +371,25 @@ def test_a_plan_that_was_made_on_an_empty_ledger_does_not_read_all_of_the_full_o
             )
             assert post.database.is_sqlite or session.scalar(reads_all) == 0
     assert len(post.rows()) == 60
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])  # which counts its steps
+def test_the_end_of_a_chunk_costs_no_more_than_its_beginning(post: Post) -> None:
+    """A walk that began with the chunk each time would read everybody before it, for each wave."""
+    some_readers(post, 400)
+    lease = claimed(post, limit=1).lease
+
+    def steps_after(subscriber_id: int) -> int:
+        lease.after = subscriber_id
+        counted = itertools.count()
+        with post.database.transaction() as session:
+            driver: Any = session.connection().connection.driver_connection
+            driver.set_progress_handler(lambda: next(counted) < 0, 1)
+            assert len(walk.next_people(session, lease, now=post.clock(), limit=4) or []) == 4
+            driver.set_progress_handler(None, 1)
+        return next(counted)
+
+    assert steps_after(lease.chunk.last_id - 10) < 1.5 * steps_after(lease.chunk.first_id)
 
 
 def test_whether_older_words_fly_is_not_asked_of_everybody_who_has_them(post: Post) -> None:
