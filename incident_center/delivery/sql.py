@@ -189,7 +189,7 @@ def _copy(session: Session, table: str, columns: Sequence[str], rows: Sequence[t
 
 def plain_time(session: Session, at: datetime) -> str:
     """An aware UTC time as what goes past SQLAlchemy takes it: as db.UtcDateTime stores it."""
-    text = at.strftime("%Y-%m-%d %H:%M:%S.%f")
+    text = at.replace(tzinfo=None).isoformat(" ", "microseconds")
     return f"{text}+00" if is_postgres(session) else text
 
 
