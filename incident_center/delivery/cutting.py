@@ -60,7 +60,8 @@ def to_cut(session: Session) -> Sequence[int]:
 
 
 def cut_some(database: Database, fanout_id: int, *, now: datetime) -> bool:
-    """Cuts the next chunks of one fan-out; answers whether there was something to cut.
+    """Cuts the next chunks of one fan-out; answers whether it has. Who was too slow on SQLite rests for a round, or two
+    workers would walk every step twice.
 
     Nobody who writes waits for the walk. On SQLite, which has one writer at a time, it is over before the transaction
     begins. On PostgreSQL it holds a lock that only walkers ask for, so that one of them at a time goes through the
@@ -69,15 +70,13 @@ def cut_some(database: Database, fanout_id: int, *, now: datetime) -> bool:
     if database.is_sqlite:
         with database.reading() as session:
             step = next_step(session, fanout_id)
-        if step is not None:
-            with database.transaction() as session:
-                keep(session, step, now=now)
-        return step is not None
+        if step is None:
+            return False
+        with database.transaction() as session:
+            return keep(session, step, now=now)
     with database.transaction() as session:
         step = next_step(session, fanout_id) if session.scalar(_WALKS_ALONE) else None
-        if step is not None:
-            keep(session, step, now=now)
-    return step is not None
+        return step is not None and keep(session, step, now=now)
 
 
 def next_step(session: Session, fanout_id: int) -> Step | None:
@@ -98,16 +97,17 @@ def next_step(session: Session, fanout_id: int) -> Step | None:
     return Step(fanout_id, dict(fanout.cursors), cursors, found)
 
 
-def keep(session: Session, step: Step, *, now: datetime) -> None:
-    """Writes a step down; nothing when somebody has superseded or stopped the fan-out since the walk, or when another
-    worker was quicker with the same step."""
+def keep(session: Session, step: Step, *, now: datetime) -> bool:
+    """Writes a step down; nothing, and False, when somebody has superseded or stopped the fan-out since the walk, or
+    when another worker was quicker with the same step."""
     its = (Fanout.id == step.fanout_id, Fanout.state == FanoutState.OPEN)
     if session.scalar(select(Fanout.cursors).where(*its).with_for_update()) != step.since:
-        return
+        return False
     is_cut = all(cursor == DONE for cursor in step.cursors.values())
     values: dict[str, Any] = {"state": FanoutState.CUT, "cut_at": now} if is_cut else {}
     session.execute(update(Fanout).where(*its).values(cursors=step.cursors, **values))
     insert_all(session, Chunk, step.chunks)
+    return True
 
 
 def _next_ids(session: Session, fanout: Fanout, channel: Channel, *, after: int) -> Sequence[int]:

@@ -89,12 +89,16 @@ def climb(session: Session, *, house: House, promise_id: int, now: datetime) -> 
 
 def _locked_incident(session: Session, promise_id: int) -> Incident | None:
     """The promise's incident, locked first as a publisher locks it, so that the two never wait for each other in a
-    ring; None while somebody else is publishing or keeping: they were first."""
+    ring; None while somebody else is publishing or keeping: they were first.
+
+    As by a publisher's UPDATE, its key stays free: who cuts or stops one of its fan-outs holds that, and inserts chunks
+    that refer to the incident.
+    """
     return session.scalar(
         select(Incident)
         .join(Promise, Promise.incident_id == Incident.id)
         .where(Promise.id == promise_id)
-        .with_for_update(of=Incident, skip_locked=True)
+        .with_for_update(of=Incident, skip_locked=True, key_share=True)
     )
 
 

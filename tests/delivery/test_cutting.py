@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -11,10 +12,12 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session
 
 from incident_center.delivery import cutting, walk
-from incident_center.models import Chunk, Fanout
+from incident_center.incidents import keeper
+from incident_center.models import Chunk, Fanout, Promise
 from incident_center.states import FanoutState
 from tests.builders import a_subscriber
 from tests.delivery.stories import Post, publish
+from tests.incidents.scenes import declared, published
 
 only_postgres = pytest.mark.parametrize("database_kind", ["postgres"])
 
@@ -48,7 +51,7 @@ def test_what_was_cut_of_an_update_that_is_overtaken_meanwhile_does_not_stay(
             session.execute(update(Fanout).values(state=FanoutState.SUPERSEDED))
 
     _in_mid_walk(monkeypatch, overtaken)
-    assert post.engine.expand_once()
+    post.engine.expand_once()
     with post.database.reading() as session:
         assert session.scalar(select(func.count(Chunk.id))) == 0
         assert session.scalars(select(Fanout.state)).one() is FanoutState.SUPERSEDED
@@ -69,6 +72,8 @@ def test_two_workers_that_walk_at_once_cut_nobody_twice(post: Post, monkeypatch:
             found[0] = cutting.cut_some(post.database, fanout_id, now=post.clock())
 
     _in_mid_walk(monkeypatch, second_worker)
+    first = post.engine.expand_once()
+    assert first is not post.database.is_sqlite
     while post.engine.expand_once():
         pass
     assert found == [post.database.is_sqlite]
@@ -97,6 +102,19 @@ def test_whoever_marks_people_waits_for_no_other_incident_s_walk(
     assert marked == [True] * 4  # twice a channel
     with post.database.reading() as session:
         assert session.scalar(select(func.sum(Chunk.size))) == 12
+
+
+@only_postgres
+def test_who_keeps_a_promise_and_who_cuts_do_not_wait_for_each_other_in_a_ring(post: Post) -> None:
+    """The keeper holds the incident and then ends its older fan-out; chunks refer to both."""
+    with post.database.transaction() as session:
+        a_subscriber(session)
+        incident = declared(session, post.house, now=post.clock())
+        published(session, post.house, incident, now=post.clock())
+    with ThreadPoolExecutor(1) as cutter, post.database.transaction() as session:
+        assert keeper._locked_incident(session, session.scalars(select(Promise.id)).one())
+        (fanout_id,) = cutting.to_cut(session)
+        assert cutter.submit(cutting.cut_some, post.database, fanout_id, now=post.clock()).result(10)
 
 
 @only_postgres
