@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 import signal
+import sqlite3
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,7 +99,7 @@ def test_a_worker_that_slept_three_leases_changes_nothing_with_its_late_outcome(
         people(storm.database, by_email=150)
         storm.nursery.warm_up()
         storm.forget()
-        sleep = Sleep(after=5)  # most of both waves are still to be written
+        sleep = Sleep(storm.database, after=5)  # most of both waves are still to be written
         storm.smtp.decide = sleep.at_mail
         update_id = _publish(storm.database, house)
         sleeper = storm.nursery.start("run", before=sleep.aim)
@@ -130,8 +132,13 @@ def test_a_worker_that_slept_three_leases_changes_nothing_with_its_late_outcome(
 
 @dataclass
 class Sleep:
-    """The server's part: stops the victim once so many letters have been stored."""
+    """The server's part: stops the victim once so many letters have been stored.
 
+    Who is stopped while a thread of theirs writes keeps SQLite's only writer for as long, and nobody can take over
+    from them: then it is stopped a moment later.
+    """
+
+    database: Database
     after: int
     victim: Child | None = None
 
@@ -149,8 +156,34 @@ class Sleep:
 
     def _stop(self) -> None:
         assert self.victim is not None
-        self.victim.kill(signal.SIGSTOP)
+        self._put_to_sleep(self.victim)
+        while not self._others_may_write():
+            self.victim.kill(signal.SIGCONT)
+            time.sleep(0.002)
+            self._put_to_sleep(self.victim)
         self.fell_asleep.set()
+
+    def _put_to_sleep(self, victim: Child) -> None:
+        """Until the last of its threads stands still: one that is just running goes on for a moment."""
+        victim.kill(signal.SIGSTOP)
+        tasks = Path(f"/proc/{victim.pid}/task")
+        while any(_state(task) != "T" for task in tasks.iterdir()):
+            time.sleep(0.001)
+
+    def _others_may_write(self) -> bool:
+        if not self.database.is_sqlite:
+            return True
+        file = str(self.database.url.database)
+        with closing(sqlite3.connect(file, timeout=0.1, isolation_level=None)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return False
+        return True
+
+
+def _state(task: Path) -> str:
+    return (task / "stat").read_text().rpartition(")")[2].split()[0]
 
 
 def _publish(database: Database, house: House) -> int:
