@@ -73,7 +73,7 @@ def test_the_open_incident_shows_its_facts_and_the_promise(visitor: FlaskClient,
     page = read(visitor)
     said = text_of(page)
     assert "Next update by 2:30 pm CET" in said
-    assert '<time datetime="2026-11-20T13:30:00Z">2:30 pm CET</time>' in page
+    assert '<time datetime="2026-11-20T13:30:00Z">2:30\N{NO-BREAK SPACE}pm CET</time>' in page
     assert "SEPA payouts to Germany" in said
     assert "What you can do" in said
     assert "All payouts are running normally" not in said
