@@ -216,6 +216,11 @@ def test_what_costs_much_to_count_is_counted_less_often() -> None:
     assert look_every(told(retry=1)) == SELDOM
 
 
+@pytest.mark.one_database
+def test_an_audience_that_is_not_found_yet_is_looked_for_again_soon() -> None:
+    assert look_every(Progress(0, 0, {}, finished=False, possibly_twice=0)) == OFTEN
+
+
 def test_stopping_ends_everybody_who_is_not_on_the_wire(
     post: Post, smtp: Mailhost, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

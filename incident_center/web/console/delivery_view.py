@@ -201,6 +201,10 @@ def _all_resting(providers: list[panel.Health], *, now: datetime) -> list[Channe
 
 @blueprint.app_template_filter()
 def look_every(told: Progress) -> int:
-    """Seconds. Looks less often when a look is dear, or when only people to be tried again are left."""
+    """Seconds. Looks less often when a look is dear, or when only people to be tried again are left.
+
+    An audience of nobody yet is one that is about to be found: a second later a dozen may be told.
+    """
     dear = panel.total(told, *_COUNTED_ROW_BY_ROW) > _MUCH
-    return SELDOM if dear or not panel.total(told, *_WAITING) else OFTEN
+    later = told.audience > 0 and not panel.total(told, *_WAITING)
+    return SELDOM if dear or later else OFTEN
