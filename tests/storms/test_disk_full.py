@@ -38,6 +38,7 @@ def test_a_full_disk_stops_the_wire_and_loses_nobody(
 ) -> None:
     with storm_over(database_url, tmp_path, sms=False, lease=2.0, resend_after=1.0) as storm:
         people(storm.database, by_email=PEOPLE)
+        _watch_the_room(storm.database)
         storm.nursery.warm_up()
         storm.forget()
         storm.smtp.decide = lambda step, _: Hang(0.02) if step is Step.STORED else None
@@ -84,23 +85,36 @@ def _full_disk(database: Database, worker: Child) -> Iterator[None]:
         yield
         resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, (most, most))
         return
+    _say(database, "RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100'")
+    yield
+    _say(database, _ROOM)
+
+
+_ROOM = "RETURN NEW"
+
+
+def _watch_the_room(database: Database) -> None:
+    """PostgreSQL: before anybody is at work, because triggers come and go with locks on whole tables, and what follows
+    would wait for the workers in a ring."""
+    if database.is_sqlite:
+        return
+    _say(database, _ROOM)
     with database.transaction() as session:
-        session.execute(text(_NO_ROOM))
         for table in _TABLES:
             session.execute(
                 text(
-                    f"CREATE TRIGGER no_room BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION no_room()"
+                    f"CREATE TRIGGER room BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION room()"
                 )
             )
-    yield
+
+
+def _say(database: Database, what: str) -> None:
     with database.transaction() as session:
-        session.execute(text("DROP FUNCTION no_room CASCADE"))
-
-
-_NO_ROOM = """
-CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS
-$$ BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100'; END $$
-"""
+        session.execute(
+            text(
+                f"CREATE OR REPLACE FUNCTION room() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {what}; END $$"
+            )
+        )
 
 
 def _board(database: Database) -> Board:
