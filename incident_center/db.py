@@ -33,6 +33,8 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 from sqlalchemy.types import TypeDecorator
 
+from incident_center.exchange import Exchange, Meanwhile, wait_for
+
 BUSY_SECONDS = 20
 SKEW_MAX = (
     5.0  # seconds; a worker whose clock is further off the database's sends nothing and keeps no promise
@@ -41,6 +43,7 @@ KEPT_SECONDS = 2.0  # a connection that was silent for longer is tried before it
 LOG_MAX = 16 * 1024 * 1024  # bytes of SQLite's write-ahead log from which on it is begun anew
 LOG_PATIENCE = 5.0  # seconds for which writers may be kept waiting for it
 _READING = "incident_center_reading"
+_EXCHANGE = "incident_center_exchange"
 
 _NAMING = {
     "ix": "ix_%(column_0_N_label)s",
@@ -173,11 +176,15 @@ class Database:
 
 class KeptConnection:
     """One connection for many short transactions in a row: to ask the pool for it each time, which asks the server
-    whether it is still there, costs as much as two statements. Not for several threads at once."""
+    whether it is still there, costs as much as two statements. Not for several threads at once.
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    On PostgreSQL its sessions have an Exchange (`exchange_of`), which calls `meanwhile` while the server works.
+    """
+
+    def __init__(self, database: Database, meanwhile: Meanwhile = wait_for) -> None:
+        self._database, self._meanwhile = database, meanwhile
         self._connection: Connection | None = None
+        self._exchange: Exchange | None = None
         self._used = 0.0
 
     @contextmanager
@@ -185,21 +192,51 @@ class KeptConnection:
         """As Database.transaction. After an error or a pause the next one gets a connection that has been tried."""
         if time.monotonic() - self._used > KEPT_SECONDS:
             self.release()
-        connection = self._connection or self._database.engine.connect()
+        connection, fresh = self._connection or self._database.engine.connect(), self._connection is None
         self._connection = None
         try:
+            if fresh and not self._database.is_sqlite:
+                driver = connection.connection.driver_connection
+                self._exchange = Exchange(driver, prepared=set(), meanwhile=self._meanwhile)
             with self._database.transaction(connection) as session:
-                yield session
+                yield from self._exchanging(connection, session)
         except BaseException:
             connection.close()
             raise
         self._connection, self._used = connection, time.monotonic()
 
+    def _exchanging(self, connection: Connection, session: Session) -> Iterator[Session]:
+        if self._exchange is None:
+            yield session
+            return
+        session.info[_EXCHANGE] = self._exchange
+        try:
+            yield session
+            session.flush()
+            with drivers_errors(self._exchange.driver, "COMMIT"):
+                self._exchange.commit()
+        except BaseException:
+            # In whatever it was interrupted: the server rolls back, and a new connection knows no old plans.
+            connection.invalidate()
+            raise
+
     def release(self) -> None:
         """Gives it back; whoever pauses must not find it gone later."""
-        if self._connection is not None:
-            self._connection.close()
-        self._connection = None
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        if self._exchange is not None:
+            try:
+                self._exchange.forget()
+            except self._exchange.driver.Error:
+                connection.invalidate()  # gone meanwhile; the pool opens another one
+        connection.close()
+
+
+def exchange_of(session: Session) -> Exchange:
+    """PostgreSQL: its kept connection's, or one that prepares nothing."""
+    kept: Exchange | None = session.info.get(_EXCHANGE)
+    return kept or Exchange(session.connection().connection.driver_connection)
 
 
 def _refuse_flush(session: Session, *_: object) -> None:
@@ -244,13 +281,16 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     begin = "BEGIN" if connection.get_execution_options().get(_READING) else "BEGIN IMMEDIATE"
     driver: Any = connection.connection.driver_connection
-    try:  # as a statement of SQLAlchemy's it would be a twentieth of a wave of e-mails
+    # As a statement of SQLAlchemy's it would be a twentieth of a wave of e-mails.
+    with drivers_errors(driver, begin):
         driver.execute(begin)
-    except sqlite3.Error as error:
-        raise as_sqlalchemys(driver, error, begin) from error
 
 
-def as_sqlalchemys(driver: Any, error: Exception, statement: str) -> DBAPIError:
-    """What the driver raised when it was called directly, as SQLAlchemy's callers know it; without the values."""
-    known = DBAPIError.instance(statement, None, error, driver.Error, hide_parameters=True)
-    return cast("DBAPIError", known)
+@contextmanager
+def drivers_errors(driver: Any, statement: str) -> Iterator[None]:
+    """What the driver raises when it is called directly, as SQLAlchemy's callers know it; without the values."""
+    try:
+        yield
+    except driver.Error as error:
+        known = DBAPIError.instance(statement, None, error, driver.Error, hide_parameters=True)
+        raise cast("DBAPIError", known) from error

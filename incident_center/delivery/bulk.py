@@ -9,10 +9,8 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import partial
 
 import structlog
 from sqlalchemy.orm import Session
@@ -31,9 +29,6 @@ from incident_center.states import Channel
 # A database that was away for longer may be another one now: nobody new is marked before the guard has looked.
 _FRESH_SECONDS = 1.0
 _log = structlog.get_logger()
-
-# Outcomes on their way into the database; the waves that are marked with them.
-_Writing = Future[list[chunks.ChunkBatch]]
 
 
 @dataclass(frozen=True)
@@ -63,11 +58,8 @@ class Bulk:
         self._owner, self._clock = means.owner, means.clock
         self._dispatch, self._mailer = means.dispatch, means.mailer
         self._health, self._keeper = means.health, means.keeper
-        self._kept = KeptConnection(means.database)
+        self._kept = KeptConnection(means.database, means.dispatch.until_readable)
         self._leases: dict[int, Lease] = {}
-        self._writer = ThreadPoolExecutor(
-            1, thread_name_prefix="outcomes"
-        )  # its thread begins with its first use
 
     def run(
         self,
@@ -97,55 +89,18 @@ class Bulk:
         return found
 
     def _roll(self, flights: deque[_Flight], *, turn: Turn, tell: Callable[[list[Result]], None]) -> None:
-        """One wave is waited for while the one before it is written down.
-
-        A server's commit takes as long as its disk: milliseconds in which this process has nothing else to do. SQLite's
-        takes a tenth of one, less than handing it to another thread.
-        """
-        writing: _Writing | None = None
-        while flights or writing is not None:
-            try:
-                results, goes_on = self._first_down(flights, writing), turn.goes_on()
-            except BaseException:
-                if writing is not None:
-                    flights.extend(self._stay_down(wave) for wave in writing.result())
-                raise
-            if writing is not None:
-                following, writing = writing.result(), None
-                flights.extend(self._take_off(wave) for wave in following)
-            if results is None:
-                continue
-            # Only now: had the wave before it not been written, this one would have to be.
-            landed = flights.popleft()
+        """A wave is written down while the one behind it is on the wire; what is marked with that goes up at once."""
+        while flights:
+            results, goes_on = self._land(flights[0]), turn.goes_on()
             tell(results)
-            if self._database.is_sqlite:
-                following = self._settle(landed, results, goes_on=goes_on)
-                flights.extend(self._take_off(wave) for wave in following)
-            else:
-                writing = self._writer.submit(self._settle, landed, results, goes_on=goes_on)
-                writing.add_done_callback(partial(self._written, landed.batch.channel))
-
-    def _written(self, channel: Channel, _: _Writing) -> None:
-        self._dispatch.wake(channel)
-
-    def _first_down(self, flights: deque[_Flight], writing: _Writing | None) -> list[Result] | None:
-        """The results of the first wave. None when nothing flies, or when something is written before it has landed:
-        the people who have been marked with that go up at once, or the wire would run dry."""
-        if not flights:
-            return None
-        if writing is not None:
-            self._dispatch.wait(flights[0].wave, writing.done)
-            if writing.done():
-                return None
-        return self._land(flights[0])
+            following = self._settle(flights[0], results, goes_on=goes_on)
+            flights.popleft()  # only now: had it not been written down, it would have to be
+            flights.extend(self._take_off(wave) for wave in following)
 
     def _land(self, flight: _Flight) -> list[Result]:
         if flight.results is None:
             flight.results = self._dispatch.finish(flight.wave)
         return flight.results
-
-    def close(self) -> None:
-        self._writer.shutdown()
 
     def _come_down(self, flights: deque[_Flight]) -> None:
         """Something broke: what has not reached the wire stays off it; what has is written down, and nobody is
@@ -211,12 +166,6 @@ class Bulk:
         lease = self._lease(batch)
         return _Flight(batch, lease, self._dispatch.start(batch.channel, batch.people, lease.is_ours))
 
-    def _stay_down(self, batch: chunks.ChunkBatch) -> _Flight:
-        """Marked, and not to be sent any more: written down as people who are still due."""
-        lease = self._lease(batch)
-        wave = Wave(batch.channel, [Result(due) for due in batch.people], lease.is_ours, [])
-        return _Flight(batch, lease, wave)
-
     def _lease(self, batch: chunks.ChunkBatch) -> Lease:
         lease = self._leases.get(batch.chunk_id)
         if lease is None:
@@ -236,7 +185,7 @@ class Bulk:
             fresh = time.monotonic() - began < _FRESH_SECONDS
             return self._write(batch, results, go_on=goes_on and fresh and well and flight.lease.is_ours())
 
-        following = surely(write, flight.lease)
+        following = surely(write, flight.lease, sleep=self._dispatch.rest)
         if batch.lease.lost:
             flight.lease.give_up()
         else:

@@ -7,6 +7,7 @@ A batch is posted first and collected later: what is posted while another batch 
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Protocol
@@ -19,6 +20,7 @@ from incident_center.delivery.transports.posted import MayGo, Posted
 from incident_center.delivery.transports.smtp_pool import SmtpPool
 from incident_center.delivery.transports.smtp_server import SmtpServer
 from incident_center.delivery.transports.stock import StockPlugin
+from incident_center.exchange import wait_for
 
 __all__ = ["Courier", "MailboxCourier", "MayGo", "Posted", "SmtpCourier", "StandsStill", "StockCourier"]
 
@@ -47,12 +49,11 @@ class Courier(Protocol):
     def move_on(self) -> None:
         """Lets what is under way go on without waiting for it; for whoever is about to be busy elsewhere."""
 
-    def wait(self, posted: Posted, until: Callable[[], bool]) -> None:
-        """Until each letter of the ticket has its outcome, or `until` says yes: `wake` makes it ask. Returns at once
-        where letters do not move on by themselves."""
+    def until_readable(self, socket: int) -> None:
+        """Lets it go on until something can be read from that socket."""
 
-    def wake(self) -> None:
-        """From another thread: whoever waits asks `until` again."""
+    def rest(self, seconds: float) -> None:
+        """Lets it go on for so long."""
 
     def allow(self, connections: int) -> None:
         """This worker's share of the connections that the settings allow to all of them; takes hold bit by bit."""
@@ -69,11 +70,13 @@ class StandsStill:
     def move_on(self) -> None:
         """There is nothing to see to."""
 
-    def wait(self, posted: Posted, until: Callable[[], bool]) -> None:
-        """Only `collect` brings outcomes."""
+    def until_readable(self, socket: int) -> None:
+        """There is nothing to do meanwhile."""
+        wait_for(socket)
 
-    def wake(self) -> None:
-        """Nobody waits."""
+    def rest(self, seconds: float) -> None:
+        """There is nothing to do meanwhile."""
+        time.sleep(seconds)
 
 
 class _OwnCourier(StandsStill):
@@ -115,11 +118,11 @@ class SmtpCourier(_OwnCourier):
     def move_on(self) -> None:
         self._pool.move_on()
 
-    def wait(self, posted: Posted, until: Callable[[], bool]) -> None:
-        self._pool.wait(posted, until)
+    def until_readable(self, socket: int) -> None:
+        self._pool.until_readable(socket)
 
-    def wake(self) -> None:
-        self._pool.wake()
+    def rest(self, seconds: float) -> None:
+        self._pool.rest(seconds)
 
     def allow(self, connections: int) -> None:
         self._pool.allow(connections)

@@ -7,9 +7,12 @@ unknown. No database here: `health` says who may be asked.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+
+import structlog
 
 from incident_center.delivery.courier import Courier, MayGo
 from incident_center.delivery.health import Health
@@ -21,7 +24,10 @@ from incident_center.delivery.providers import Providers
 from incident_center.delivery.rules import Try
 from incident_center.delivery.team import reached
 from incident_center.delivery.transports.posted import Posted
+from incident_center.exchange import wait_for
 from incident_center.states import Channel
+
+_log = structlog.get_logger()
 
 
 @dataclass(slots=True)
@@ -43,6 +49,7 @@ class Dispatch:
         self, providers: Providers, mailer: Mailer, *, health: Health, clock: Callable[[], datetime]
     ) -> None:
         self._providers, self._mailer, self._health, self._clock = providers, mailer, health, clock
+        self._asked_last: Courier | None = None
 
     def names(self, channel: Channel) -> list[str]:
         return [courier.name for courier in self._providers.by_channel.get(channel, [])]
@@ -59,15 +66,27 @@ class Dispatch:
             self._post(wave, courier, wave.results)
         return wave
 
-    def wait(self, wave: Wave, until: Callable[[], bool]) -> None:
-        """Until the wave has landed or `until` says yes; less where only `finish` brings it down."""
-        if wave.courier is not None and wave.posted is not None:
-            wave.courier.wait(wave.posted, until)
+    def until_readable(self, socket: int) -> None:
+        """Until something can be read from that socket; what is on the wire goes on meanwhile, at the provider that was
+        asked last. Never raises: whoever waits has outcomes to write down."""
+        try:
+            if self._asked_last is not None:
+                self._asked_last.until_readable(socket)
+                return
+        except Exception:  # noqa: BLE001 (who collects the letters meets it again, with nothing to lose)
+            _log.exception("wire_broke_off")
+        wait_for(socket)
 
-    def wake(self, channel: Channel) -> None:
-        """From another thread: `wait` asks again."""
-        for courier in self._providers.by_channel.get(channel, []):
-            courier.wake()
+    def rest(self, seconds: float) -> None:
+        """Waits for the database to come back. What is on the wire goes on: no mail server waits for half a message for
+        ever. Never raises."""
+        try:
+            if self._asked_last is not None:
+                self._asked_last.rest(seconds)
+                return
+        except Exception:  # noqa: BLE001 (see above)
+            _log.exception("wire_broke_off")
+        time.sleep(seconds)
 
     def finish(self, wave: Wave) -> list[Result]:
         """One result a person, in their order. A person who was not tried has no tries and no poison."""
@@ -105,6 +124,7 @@ class Dispatch:
 
     def _post(self, wave: Wave, courier: Courier, wanted: Sequence[Result]) -> None:
         wave.courier, wave.posted, wave.composed = courier, None, []
+        self._asked_last = courier
         courier.move_on()  # composing takes as long as the server needs for what is on the wire
         letters: list[Letter] = []
         made = self._mailer.batch([result.due for result in wanted], raw=courier.wants_raw, now=self._clock())

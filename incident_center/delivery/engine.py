@@ -241,7 +241,6 @@ class Engine:
 
     def release(self) -> None:
         """Ends connections and the lease keeper; whatever is due stays due."""
-        self._bulk.close()
         self._keeper.stop()
         self._providers.close()
         if self._shared_at is not None:

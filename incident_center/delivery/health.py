@@ -6,7 +6,6 @@ letter while the others go on waiting.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -42,12 +41,11 @@ class _Seen:
 
 
 class Health:
-    """One worker's view. While one thread tells the database, another one may note more."""
+    """One lane's view. Not for several threads."""
 
     def __init__(self, names: Mapping[str, Channel | None], *, owner: str) -> None:
         self._names, self._owner = dict(names), owner
         self._seen: dict[str, _Seen] = {}
-        self._news = threading.Lock()
         self.unconnected: set[str] = set()  # all connections that they allow are other workers'
 
     @property
@@ -187,8 +185,7 @@ class Health:
         self._keep(seen, trouble)
 
     def _keep(self, seen: _Seen, news: dict[str, Any]) -> None:
-        with self._news:
-            seen.news = {**(seen.news or {}), **news}
+        seen.news = {**(seen.news or {}), **news}
 
     def tell(self, session: Session) -> None:
         """Writes what is new; nothing when nothing is. What is not committed in the end is told again."""
@@ -203,9 +200,5 @@ class Health:
         event.listen(session, "after_commit", lambda _: self._told(told), once=True)
 
     def _told(self, told: list[tuple[_Seen, dict[str, Any]]]) -> None:
-        with self._news:
-            for seen, news in told:
-                later = {
-                    name: value for name, value in (seen.news or {}).items() if news.get(name) is not value
-                }
-                seen.news = later or None
+        for seen, _ in told:
+            seen.news = None

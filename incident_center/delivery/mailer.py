@@ -46,7 +46,7 @@ _PREPARED_KEPT = 256  # about 25 kB each: zones that say a time alike share one
 _TIMES_KEPT = 4096  # 500 zones in four languages of two updates
 _GREETINGS_KEPT = 2048
 _MEDIA = {Channel.EMAIL: Medium.EMAIL, Channel.SMS: Medium.SMS}
-_UPDATES_KEPT = 8  # two waves may be of two updates, and a settlement loads while another wave is composed
+_UPDATES_KEPT = 8  # two waves may be of two updates
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 _SMS = Channel.SMS
 Value = TypeVar("Value")
@@ -119,7 +119,6 @@ class Mailer:
                 self._wordings, wording_id, partial(_loaded, session, wording_id), _WORDINGS_KEPT
             )
         others = [kept for kept in self._newest.items() if kept[0] not in found]
-        # Replaced as a whole: another thread may be composing.
         self._newest = dict(others[max(0, len(others) + len(found) - _UPDATES_KEPT) :]) | found
 
     def batch(

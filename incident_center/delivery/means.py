@@ -16,8 +16,7 @@ from incident_center.house import House
 
 @dataclass(frozen=True)
 class Means:
-    """One lane's: for its own thread and the one that writes bulk's outcomes. `owner` is the worker's name on leases,
-    `clock` answers aware UTC."""
+    """One lane's, for its own thread. `owner` is the worker's name on leases, `clock` answers aware UTC."""
 
     database: Database
     house: House

@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from datetime import datetime
 from enum import Enum
 from typing import Any, TypeVar, cast
+from zlib import crc32
 
-from sqlalchemy import ClauseElement, CursorResult, Dialect, Executable, Select, func, insert, make_url
+from sqlalchemy import ClauseElement, CursorResult, Dialect, Executable, Select, func, insert
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, InternalError, OperationalError
+from sqlalchemy.dialects.postgresql.base import PGDialect
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
-from incident_center.db import Base, as_sqlalchemys
+from incident_center.db import Base, drivers_errors, exchange_of
+from incident_center.exchange import Answer, Statement, value
 
 Query = TypeVar("Query", bound=Select[*tuple[Any, ...]])
 # PostgreSQL, for one transaction: a worker that is frozen in the middle of it must not hold its locks for ever.
 FROZEN_LETS_GO = func.set_config("idle_in_transaction_session_timeout", "10s", True)
-_PSYCOPG = make_url("postgresql+psycopg://").get_dialect()()
+_POSTGRES: Dialect = PGDialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]  # libpq's own: $1, $2, …
 _SQLITE = sqlite.dialect(paramstyle="named")
-# Not the database's opinion of a statement: a standby that is not promoted yet, a transaction that slept for too long.
-_NOT_NOW = {"25006", "25P03", "25P04"}
+# Not the database's opinion of a statement: a standby that is not promoted yet, a transaction that slept for too long;
+# a plan that a migration has outdated, a name that is not prepared or is already. A new connection has none of these.
+_NOT_NOW = {"25006", "25P03", "25P04", "0A000", "26000", "42P05"}
 
 
 def is_away(error: DBAPIError) -> bool:
     """Whether the same statement may well be taken later; what the database refuses, it would refuse for ever."""
-    return isinstance(error, OperationalError | InterfaceError) or (
-        isinstance(error, InternalError) and getattr(error.orig, "sqlstate", None) in _NOT_NOW
+    return (
+        isinstance(error, OperationalError | InterfaceError)
+        or getattr(error.orig, "sqlstate", None) in _NOT_NOW
     )
 
 
@@ -85,69 +89,67 @@ class ForDriver:
         self, statement: ClauseElement, *names: str, on_postgres: ClauseElement | None = None
     ) -> None:
         """`names` are those whose values come with each execution; `on_postgres` is for what is spelled differently."""
-        self._written = {
-            _SQLITE.name: _written_out(statement, _SQLITE, names),
-            _PSYCOPG.name: _written_out(statement if on_postgres is None else on_postgres, _PSYCOPG, names),
-        }
+        self._sqlite = _WrittenOut(statement, _SQLITE, names)
+        self._postgres = _WrittenOut(statement if on_postgres is None else on_postgres, _POSTGRES, names)
+        text = self._postgres.text.encode()
+        self._named = Statement(b"incident_center_%x" % crc32(text), text)
 
-    def said(self, session: Session, values: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    def on_sqlite(self, values: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         """The statement, and its values with those that are always the same."""
-        statement, constants = self._written[session.get_bind().dialect.name]
-        return statement, {**constants, **values}
+        return self._sqlite.text, {**self._sqlite.constants, **values}
+
+    def on_postgres(self, values: Mapping[str, Any]) -> tuple[Statement, list[bytes | None]]:
+        """The same with its values in their order."""
+        every = {**self._postgres.constants, **values}
+        return self._named, [value(every[name]) for name in self._postgres.order]
 
 
 Asked = tuple[ForDriver, Mapping[str, Any]]  # with the values for its names
 
 
-def _written_out(
-    statement: ClauseElement, dialect: Dialect, names: Sequence[str]
-) -> tuple[str, dict[str, Any]]:
-    # Lists among the constants are written out with it; for that it wants a value for every name.
-    compiled: Any = statement.compile(dialect=dialect)
-    written = compiled.construct_expanded_state(dict.fromkeys(names))
-    constants = {
-        name: value.value if isinstance(value, Enum) else value
-        for name, value in written.parameters.items()
-        if name not in names
-    }
-    # The driver would store others in its own way, and compare them with what SQLAlchemy has stored in another.
-    odd = [name for name, value in constants.items() if not isinstance(value, str | int | None)]
-    if odd:
-        raise TypeError(f"not plain values: {odd}")
-    return written.statement, constants
+class _WrittenOut:
+    def __init__(self, statement: ClauseElement, dialect: Dialect, names: Sequence[str]) -> None:
+        # Lists among the constants are written out with it; for that it wants a value for every name.
+        compiled: Any = statement.compile(dialect=dialect)
+        written = compiled.construct_expanded_state(dict.fromkeys(names))
+        self.text: str = written.statement
+        self.order: Sequence[str] = written.positiontup or ()
+        self.constants = {
+            name: constant.value if isinstance(constant, Enum) else constant
+            for name, constant in written.parameters.items()
+            if name not in names
+        }
+        # The driver would store others in its own way, and compare them with what SQLAlchemy has stored in another.
+        odd = [
+            name for name, constant in self.constants.items() if not isinstance(constant, str | int | None)
+        ]
+        if odd:
+            raise TypeError(f"not plain values: {odd}")
 
 
 def in_one_exchange(session: Session, *asked: Asked) -> list[list[Any]]:
-    """The rows of each of these queries, run one after the other. PostgreSQL gets them together (its pipeline): one
-    round trip for all, and each sees what was committed until its own beginning."""
+    """The rows of each of these queries, run one after the other. PostgreSQL gets them together: one round trip for
+    all, and each sees what was committed until its own beginning."""
+    if is_postgres(session):
+        return [answer.rows for answer in _asked(session, asked)]
     driver: Any = session.connection().connection.driver_connection
-    statements = [query.said(session, values) for query, values in asked]
-    together = len(asked) > 1 and is_postgres(session)
-    try:
-        with driver.pipeline() if together else nullcontext():
-            cursors = [driver.execute(*statement) for statement in statements]
-        return [cursor.fetchall() for cursor in cursors]
-    except driver.Error as error:
-        said = "; ".join(text for text, _ in statements)
-        raise as_sqlalchemys(driver, _the_first(driver, error), said) from error
-
-
-def _the_first(driver: Any, error: Exception) -> Exception:
-    """In a pipeline what follows a failure is refused, and psycopg may tell of that instead: as if the server were
-    away, which would be waited for for ever."""
-    before = error.__context__
-    refused = type(error).__name__ == "PipelineAborted" and isinstance(before, driver.Error)
-    return before if refused and isinstance(before, Exception) else error
+    with drivers_errors(driver, "SELECT"):
+        return [driver.execute(*query.on_sqlite(values)).fetchall() for query, values in asked]
 
 
 def changed_by_driver(session: Session, statement: ForDriver, values: Mapping[str, Any]) -> int:
     """`changed` for what runs with every wave."""
+    if is_postgres(session):
+        return _asked(session, [(statement, values)])[0].changed
     driver: Any = session.connection().connection.driver_connection
-    said = statement.said(session, values)
-    try:
-        return int(driver.execute(*said).rowcount)
-    except driver.Error as error:
-        raise as_sqlalchemys(driver, error, said[0]) from error
+    with drivers_errors(driver, "UPDATE"):
+        return int(driver.execute(*statement.on_sqlite(values)).rowcount)
+
+
+def _asked(session: Session, asked: Sequence[Asked]) -> list[Answer]:
+    exchange, statements = exchange_of(session), [query.on_postgres(values) for query, values in asked]
+    with drivers_errors(exchange.driver, "; ".join(statement.text.decode() for statement, _ in statements)):
+        return exchange.ask(*statements)
 
 
 class AlreadyThere(Exception):
@@ -176,15 +178,13 @@ def insert_fast(
 
 
 def _copy(session: Session, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
-    driver: Any = session.connection().connection.driver_connection
     text = "".join(["\t".join(["\\N" if v is None else str(v) for v in row]) + "\n" for row in rows])
+    exchange = exchange_of(session)
     try:
-        with driver.cursor() as cursor, cursor.copy(f"COPY {table} ({','.join(columns)}) FROM STDIN") as copy:
-            copy.write(text)
-    except driver.IntegrityError as error:
+        with drivers_errors(exchange.driver, "COPY"):
+            exchange.copy(f"COPY {table} ({','.join(columns)}) FROM STDIN", text)
+    except IntegrityError as error:
         raise AlreadyThere from error
-    except driver.Error as error:
-        raise as_sqlalchemys(driver, error, "COPY") from error
 
 
 def plain_time(session: Session, at: datetime) -> str:

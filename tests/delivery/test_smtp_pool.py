@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import threading
 import time
@@ -262,6 +263,40 @@ def test_letters_go_on_while_nobody_waits_for_them(open_courier: Opener, host: R
     courier.move_on()
     assert time.monotonic() - began < 15
     assert slow.waiting == 1
+
+
+def test_letters_go_on_while_somebody_else_is_waited_for(open_courier: Opener, host: Rawhost) -> None:
+    """The database's answer, say, which comes when all of them are stored."""
+    here, there = socket.socketpair()
+    with here, there:
+
+        def stored(_: str) -> None:
+            if len(host.recipients()) == len(NAMES):
+                there.send(b"!")
+
+        host.stored = stored
+        courier = open_courier(host.url + "&connections=2")
+        posted = courier.post(letters(), always)
+        courier.until_readable(here.fileno())
+        assert here.recv(1) == b"!"
+        assert sorted(host.recipients()) == sorted(NAMES)
+        assert states(courier.collect(posted)) == ["accepted"] * 10
+        there.send(b"!")
+        courier.until_readable(here.fileno())  # with nothing on the wire, too
+
+
+def test_aborting_disturbs_nobody_who_waits_for_somebody_else(open_courier: Opener, host: Rawhost) -> None:
+    host.replies = on("dot", NAMES[0], HANG)
+    courier = open_courier(host.url + "&connections=1")
+    here, there = socket.socketpair()
+    with here, there:
+        posted = courier.post(letters(), always)
+        threading.Timer(0.3, courier.abort).start()
+        threading.Timer(0.6, there.send, [b"!"]).start()
+        courier.until_readable(here.fileno())
+        courier.until_readable(here.fileno())  # it may give up early: whoever waits asks again
+        assert here.recv(1, socket.MSG_DONTWAIT) == b"!"
+        assert states(courier.collect(posted)) == ["unknown"] + [None] * 9
 
 
 def test_aborting_wakes_who_waits_and_tells_sent_from_not_sent(open_courier: Opener, host: Rawhost) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import selectors
 import socket
 import threading
 from collections import deque
@@ -71,6 +72,15 @@ class Openings:
             self.ring()
         elif isinstance(result, Opened):
             result.close()
+
+
+class Loop:
+    """What a pool holds open while it is in use, besides its connections; `woken` is registered without data."""
+
+    def __init__(self, opener: Opener) -> None:
+        self.openings = Openings(opener)
+        self.selector = selectors.DefaultSelector()
+        self.selector.register(self.openings.woken, selectors.EVENT_READ, None)
 
 
 def _pair() -> tuple[socket.socket, socket.socket]:

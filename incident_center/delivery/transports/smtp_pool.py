@@ -18,26 +18,20 @@ from math import inf
 from incident_center.delivery.outcome import Outcome
 from incident_center.delivery.transports.posted import Posted
 from incident_center.delivery.transports.smtp_open import Opener
-from incident_center.delivery.transports.smtp_openings import Openings
+from incident_center.delivery.transports.smtp_openings import Loop, Openings
 from incident_center.delivery.transports.smtp_server import SmtpServer
 from incident_center.delivery.transports.smtp_session import Session
 from incident_center.delivery.transports.smtp_wire import WireMaker
 from incident_center.delivery.transports.smtp_writing import Job, Writing
+from incident_center.exchange import wait_for
 
 # Opening costs about as many round trips as that many messages, so fewer are not worth another connection.
 _WORTH_A_CONNECTION = 4
 _CROWDED_SECONDS = 30.0  # how long a server that refuses one more connection is not asked for more
 _READ = selectors.EVENT_READ
 _READ_WRITE = selectors.EVENT_READ | selectors.EVENT_WRITE
-
-
-class _Loop:
-    """What the pool holds open while it is in use, besides its connections."""
-
-    def __init__(self, opener: Opener) -> None:
-        self.openings = Openings(opener)
-        self.selector = selectors.DefaultSelector()
-        self.selector.register(self.openings.woken, _READ, None)
+_ELSEWHERE = object()
+_LOOK_SECONDS = 1.0  # how late a deadline may be noticed while somebody else is waited for
 
 
 class SmtpPool:
@@ -62,7 +56,7 @@ class SmtpPool:
         self.next_deadline = inf
         self._crowded_until = -inf
         self._aborted = False
-        self._loop: _Loop | None = None
+        self._loop: Loop | None = None
 
     # What the courier calls
 
@@ -71,10 +65,9 @@ class SmtpPool:
         self._queue.extend(Job(posted, place, letter) for place, letter in enumerate(posted.letters))
         self._turn(0.0)
 
-    def wait(self, posted: Posted, until: Callable[[], bool] = lambda: False) -> None:
-        """Until each letter of the ticket has its outcome, or `until` says yes; the letters of other tickets move on
-        meanwhile. `wake` makes it ask."""
-        while posted.waiting and not until():
+    def wait(self, posted: Posted) -> None:
+        """Until each letter of the ticket has its outcome; the letters of other tickets move on meanwhile."""
+        while posted.waiting:
             self._turn(None)
         if not self._sessions and not self._queue:
             self._leave_loop()  # a provider that is not there leaves nothing open
@@ -83,6 +76,26 @@ class SmtpPool:
         """What the server has answered meanwhile, and what may go out because of it; waits for nothing."""
         if self._loop is not None:
             self._turn(0.0)
+
+    def until_readable(self, socket: int) -> None:
+        """Moves on until something can be read from another one's socket."""
+        if self._loop is None or self._aborted:
+            wait_for(socket)
+            return
+        selector = self._loop.selector
+        selector.register(socket, _READ, _ELSEWHERE)
+        try:
+            while not self._turn(_LOOK_SECONDS) and not self._aborted:
+                pass
+        finally:
+            selector.unregister(socket)
+
+    def rest(self, seconds: float) -> None:
+        """Moves on for so long, whether anything is under way or not."""
+        end = time.monotonic() + seconds
+        while self._loop is not None and not self._aborted and time.monotonic() < end:
+            self._turn(max(0.0, end - time.monotonic()))
+        time.sleep(max(0.0, end - time.monotonic()))
 
     def allow(self, connections: int) -> None:
         """At most so many connections from now on; those beyond go as soon as they have nothing on the wire."""
@@ -98,10 +111,6 @@ class SmtpPool:
     def abort(self) -> None:
         """From another thread, for good: whoever waits for the server waits no longer."""
         self._aborted = True
-        self.wake()
-
-    def wake(self) -> None:
-        """From another thread: whoever waits looks up."""
         loop = self._loop
         if loop is not None:
             loop.openings.ring()
@@ -178,22 +187,22 @@ class SmtpPool:
 
     # The loop
 
-    def _turn(self, timeout: float | None) -> None:
+    def _turn(self, timeout: float | None) -> bool:
+        """One round; answers whether something can be read from the socket that is not the pool's."""
         if self._aborted:
             self._give_up()
-            return
-        loop = self._loop = self._loop or _Loop(self._opener)
+            return False
+        loop = self._loop = self._loop or Loop(self._opener)
         self.tick = self._now()
-        if timeout is None and self.next_deadline < inf:
-            timeout = max(0.0, self.next_deadline - self.tick)
-        elif timeout is None and not loop.openings.under_way:
-            raise AssertionError("letters are waiting, and nothing is on its way")
-        events = loop.selector.select(timeout)
+        events = loop.selector.select(self._until_deadline(loop) if timeout is None else timeout)
         self.tick = self._now()
+        elsewhere = False
         for key, mask in events:
             session = key.data
             if session is None:
                 self._take_in(loop)
+            elif session is _ELSEWHERE:
+                elsewhere = True
             elif not session.closed:
                 try:
                     session.ready(mask & _READ)
@@ -205,6 +214,12 @@ class SmtpPool:
         self._start_letters(loop.openings)
         if self._aborted:
             self._give_up()
+        return elsewhere
+
+    def _until_deadline(self, loop: Loop) -> float | None:
+        if self.next_deadline == inf and not loop.openings.under_way:
+            raise AssertionError("letters are waiting, and nothing is on its way")
+        return None if self.next_deadline == inf else max(0.0, self.next_deadline - self.tick)
 
     def _start_letters(self, openings: Openings) -> None:
         """Idle connections take up what is waiting; more are opened while that is not enough."""
@@ -230,7 +245,7 @@ class SmtpPool:
         wanted = min(room, waiting // _WORTH_A_CONNECTION - under_way)
         return 0 if wanted > 0 and self.tick < self._crowded_until else wanted
 
-    def _take_in(self, loop: _Loop) -> None:
+    def _take_in(self, loop: Loop) -> None:
         """New connections, or why there are none."""
         for result in loop.openings.arrived():
             if isinstance(result, Outcome):
