@@ -28,7 +28,7 @@ from incident_center.logs import configure_logging
 from incident_center.states import Phase
 from incident_center.worker import Worker, lanes_of
 from tests.incidents.scenes import declared, published
-from tests.storms.given import Given
+from tests.storms.given import ENDS, Given
 from tests.storms.points import Point, Trap
 
 IDLE_ROUNDS = 3
@@ -107,8 +107,7 @@ def _until_idle(working: Worker) -> None:
 
 def _until_told(working: Worker) -> None:
     """As `incident-center worker` does it."""
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: working.stop.set())
+    _listen_for_the_end(working.stop)
     working.run()
 
 
@@ -118,8 +117,14 @@ def _write(token: str, *, seed: int) -> int:
     3 when anybody was answered with an error of ours.
     """
     told = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: told.set())
+    _listen_for_the_end(told)
     return 0 if _doors[0](told, token, seed) else 3
+
+
+def _listen_for_the_end(told: threading.Event) -> None:
+    for name in ENDS:
+        signal.signal(name, lambda *_: told.set())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDS)
 
 
 def _note_locked(folder: Path, context: ExceptionContext) -> None:

@@ -1,7 +1,10 @@
 """What a nursery is given: the installation that its workers belong to, and what is shortened for them."""
 
 import json
+import signal
 from dataclasses import asdict, dataclass
+
+ENDS = frozenset({signal.SIGTERM, signal.SIGINT})  # what tells a child to end
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from typing import Any
 
 from incident_center import clock
 from incident_center.db import Database
-from tests.storms.given import Given
+from tests.storms.given import ENDS, Given
 
 _ahead = [timedelta(0)]
 clock.now = lambda: datetime.now(UTC) + _ahead[0]  # before anybody takes it as a default
@@ -78,9 +78,12 @@ class Nursery:
             _say(event="warm")
             return
         gate, opener = os.pipe()
+        # Who is told to end before they listen is told when they do, and does not die of it.
+        unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, ENDS)
         pid = os.fork()
         if pid == 0:
             self._child(command, gate)
+        signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
         os.close(gate)
         self._gates[pid] = opener
         _say(event="born", pid=pid, number=command["number"])
