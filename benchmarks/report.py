@@ -175,8 +175,11 @@ def _million(part: Result) -> str:
         "peak MB a worker",
         "publishing, ms, against 100 people's",
     )
-    source = statistics.median(part["source_seconds"])
-    return f"{table(titles, rows)}\n\nsmtp-source needed {source:.2f} s for {part['source_messages']:,} messages."
+    sources = " and ".join(
+        f"{statistics.median(told['source_seconds']):.2f} s around {kind}'s"
+        for kind, told in part["databases"].items()
+    )
+    return f"{table(titles, rows)}\n\nsmtp-source needed {sources} for {part['source_messages']:,} messages."
 
 
 def _sms(part: Result) -> str:

@@ -47,6 +47,29 @@ def test_a_part_that_failed_says_so_and_keeps_no_promise() -> None:
     assert "Failed: RuntimeError: somebody was missed" in told
 
 
+def test_a_big_audience_is_held_against_the_small_ones_and_the_source_around_it() -> None:
+    def run(people: int, seconds: float) -> dict[str, Any]:
+        return {
+            "people": people,
+            "last_outcome": seconds,
+            "rate": people / seconds,
+            "first_message": 0.4,
+            "peak_mb": [100.0, 110.0],
+        }
+
+    published = {"people": {"few": 100, "many": 1_000_000}, "medians": {"few": 10.0, "many": 12.0}}
+    told = {
+        "runs": [run(100_000, 10.0), run(1_000_000, 120.0), run(100_000, 14.0)],
+        "publishing_ms": published,
+        "source_seconds": [1.0, 1.2, 1.4, 1.6],
+    }
+    results = {"million": {"source_messages": 20_000, "databases": {"SQLite": told}}}
+    found = {one.what.partition(": ")[2]: one for one in targets(results)}
+    assert found["time a person as a multiple of 100,000's"].measured == pytest.approx(1.0)
+    assert found["seconds"].bound == pytest.approx(50 * 1.3 / 0.6)
+    assert "smtp-source needed 1.30 s around SQLite's for 20,000 messages" in markdown(_run(results))
+
+
 def test_figures_replace_what_stands_between_the_marks(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"before\n{BEGIN}\nold figures\n{END}\nafter\n", encoding="utf-8")
