@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, exists, func, select, update
+from sqlalchemy import Update, bindparam, exists, func, select, update
 from sqlalchemy.orm import Session
 
 from incident_center.delivery import outcomes, walk
@@ -23,11 +23,9 @@ from incident_center.delivery.people import chunk_is_open
 from incident_center.delivery.retry import RESEND_UNKNOWN_AFTER
 from incident_center.delivery.sql import (
     ForDriver,
-    changed,
     changed_by_driver,
     is_postgres,
     plain_time,
-    skip_locked,
 )
 from incident_center.house import House
 from incident_center.models import Chunk, Fanout
@@ -47,7 +45,9 @@ _COLUMNS = (
     Chunk.batch_at,
 )
 _CLAIMS_A_ROUND = 8  # chunks that turn out finished or held back, before the worker looks elsewhere
-# Statements that run for every 25 people are built once: building one costs more than running it.
+# Statements that run for every 25 people, or with every chunk, are built once: building one costs more than running it.
+_EXPIRED = select(*_COLUMNS).where(chunk_is_open(), Chunk.lease_until <= bindparam("now")).limit(20)
+_EXPIRED_LOCKED = _EXPIRED.with_for_update(skip_locked=True)
 _FREE = (
     chunk_is_open(),
     Chunk.channel == bindparam("channel"),
@@ -63,15 +63,21 @@ _NEXT_FREE = (
     select(*_COLUMNS).where(Chunk.fanout_id == bindparam("fanout_id"), *_FREE).order_by(Chunk.id).limit(1)
 )
 _NEXT_FREE_LOCKED = _NEXT_FREE.with_for_update(skip_locked=True)
-_WAVE = (
-    update(Chunk.__table__)  # type: ignore[arg-type]  # a declarative class's table is a Table
-    .where(Chunk.id == bindparam("chunk_id"), Chunk.fence == bindparam("lease_fence"))
-    .values(
-        batch=bindparam("marked"),
-        written=Chunk.written + bindparam("more"),
-        batch_at=bindparam("marked_at"),
-        lease_until=bindparam("until"),
-    )
+_CHUNK: Any = Chunk.__table__
+_OURS = update(_CHUNK).where(Chunk.id == bindparam("chunk_id"), Chunk.fence == bindparam("lease_fence"))
+_TAKE = _OURS.values(
+    fence=Chunk.fence + 1, owner=bindparam("holder"), lease_until=bindparam("until"), not_before=None
+)
+# A chunk that is handed back is nobody's; whoever held it can write nothing more.
+_HAND_BACK = _OURS.values(batch=[], batch_at=None, owner=None, lease_until=None, fence=Chunk.fence + 1)
+_RECOVERED = _HAND_BACK.values(written=Chunk.written + bindparam("more"))
+_RESTS = _HAND_BACK.values(not_before=bindparam("later"))
+_DONE = _HAND_BACK.values(state=ChunkState.DONE, finished_at=bindparam("ended"), left=people_left())
+_WAVE = _OURS.values(
+    batch=bindparam("marked"),
+    written=Chunk.written + bindparam("more"),
+    batch_at=bindparam("marked_at"),
+    lease_until=bindparam("until"),
 )
 _NEXT_WAVE = ForDriver(_WAVE, "chunk_id", "lease_fence", "marked", "more", "marked_at", "until")
 
@@ -143,18 +149,14 @@ def number_free(session: Session, channel: Channel, *, most: int) -> int:
 
 def recover(session: Session, *, now: datetime) -> int:
     """Takes expired leases away from their workers; answers how many. Part of every claim."""
-    lost = session.execute(
-        skip_locked(
-            session,
-            select(*_COLUMNS).where(chunk_is_open(), Chunk.lease_until <= now).limit(20),
-        )
-    ).all()
+    expired = _EXPIRED_LOCKED if is_postgres(session) else _EXPIRED
+    lost = session.connection().execute(expired, {"now": now}).all()
     for chunk in lost:
         written = 0
         if chunk.batch:
             again = now + RESEND_UNKNOWN_AFTER if walk.is_live(session, chunk.fanout_id, now=now) else None
             written = unknown_rows(session, chunk, chunk.batch, now=now, again=again)
-        _hand_back(session, chunk.id, chunk.fence, written=Chunk.written + written)
+        _change(session, _RECOVERED, chunk.id, chunk.fence, more=written)
     return len(lost)
 
 
@@ -172,7 +174,7 @@ def claim(
             break
         found = True
         lease = Leased(chunk, fence=chunk.fence + 1)
-        _lease(session, lease, owner=owner, now=now)
+        _change(session, _TAKE, chunk.id, chunk.fence, holder=owner, until=now + LEASE)
         batch = _from_the_start(session, lease, now=now, limit=limit, go_on=True)
         if batch is not None:
             return batch, True
@@ -243,21 +245,13 @@ def _from_the_start(
         lease.flying = {due.subscriber_id for due in people}
         lease.after = people[-1].subscriber_id
         return ChunkBatch(lease, people)
-    values: dict[str, Any] = {}
     if live and lease.held_back:
-        values = {"not_before": now + HELD_BACK}
+        _change(session, _RESTS, lease.chunk.id, lease.fence, later=now + HELD_BACK)
     elif live:
-        values = {"state": ChunkState.DONE, "finished_at": now, "left": people_left()}
-    _hand_back(session, lease.chunk.id, lease.fence, **values)
+        _change(session, _DONE, lease.chunk.id, lease.fence, ended=now)
+    else:
+        _change(session, _HAND_BACK, lease.chunk.id, lease.fence)
     return None
-
-
-def _lease(session: Session, lease: Leased, *, owner: str, now: datetime) -> None:
-    row = update(Chunk).where(Chunk.id == lease.chunk.id, Chunk.fence == lease.chunk.fence)
-    changed(
-        session,
-        row.values(fence=lease.fence, owner=owner, lease_until=now + LEASE, not_before=None),
-    )
 
 
 def _mark(session: Session, lease: Leased, people: set[int], *, written: int, now: datetime) -> bool:
@@ -274,14 +268,5 @@ def _mark(session: Session, lease: Leased, people: set[int], *, written: int, no
     return changed_by_driver(session, _NEXT_WAVE, values) == 1
 
 
-def _hand_back(session: Session, chunk_id: int, fence: int, **values: Any) -> None:
-    """The chunk is nobody's; whoever held it can write nothing more."""
-    row = update(Chunk).where(Chunk.id == chunk_id, Chunk.fence == fence)
-    free: dict[str, Any] = {
-        "batch": [],
-        "batch_at": None,
-        "owner": None,
-        "lease_until": None,
-        "fence": fence + 1,
-    }
-    changed(session, row.values({**free, **values}))
+def _change(session: Session, statement: Update, chunk_id: int, fence: int, **values: Any) -> None:
+    session.connection().execute(statement, {"chunk_id": chunk_id, "lease_fence": fence, **values})

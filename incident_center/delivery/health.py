@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import event, or_, select, update
+from sqlalchemy import bindparam, event, or_, select, update
 from sqlalchemy.orm import Session
 
 from incident_center.delivery.outcome import Outcome
@@ -26,6 +26,10 @@ PROBE_LASTS = timedelta(
 TELL_EVERY = timedelta(seconds=5)  # how often a provider that is well says so
 LONGEST_REST = Breaker.LONG + timedelta(minutes=1)  # a rest that ends later was noted by a wrong clock
 UNREACHABLE = ("connect", "tls", "timeout")
+# Runs with every chunk, so it is built once.
+_LOOK = select(Provider.id, Provider.name, Provider.state, Provider.rest_until, Provider.rests).where(
+    Provider.name.in_(bindparam("names", expanding=True))
+)
 
 
 @dataclass
@@ -67,11 +71,7 @@ class Health:
 
     def look(self, session: Session) -> None:
         """Reads how the others see the providers; takes no lock."""
-        for row in session.execute(
-            select(Provider.id, Provider.name, Provider.state, Provider.rest_until, Provider.rests).where(
-                Provider.name.in_(self._names)
-            )
-        ):
+        for row in session.connection().execute(_LOOK, {"names": list(self._names)}):
             seen = self._seen.setdefault(row.name, _Seen(row.id, Breaker()))
             seen.state, seen.rest_until = row.state, row.rest_until
             seen.breaker.rests = row.rests

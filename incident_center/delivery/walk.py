@@ -104,28 +104,10 @@ def _page(chunk: Any, after: int, limit: int) -> Asked:
 def _older_may_fly(session: Session, chunk: Any) -> bool:
     """Whether anybody of the chunk may be getting older words. Once not, never again: what has been overtaken
     is marked no more."""
-    in_chunks = exists(
-        select(Chunk.id).where(
-            Chunk.incident_id == chunk.incident_id,
-            Chunk.update_id < chunk.update_id,
-            Chunk.batch_at.is_not(None),
-            Chunk.first_id <= chunk.last_id,
-            Chunk.last_id >= chunk.first_id,
-        )
-    )
-    flying = (
-        select(Delivery.state)
-        .where(apart(Update.id, [DeliveryState.SENDING]))
-        .order_by(Delivery.channel, Delivery.state)
-        .limit(1)
-        .scalar_subquery()
-    )
-    in_rows = exists(
-        select(Update.id).where(
-            Update.incident_id == chunk.incident_id, Update.id < chunk.update_id, flying.is_not(None)
-        )
-    )
-    return bool(session.scalar(select(or_(in_chunks, in_rows))))
+    chunk_values = {
+        name: getattr(chunk, name) for name in ("incident_id", "update_id", "first_id", "last_id")
+    }
+    return bool(session.connection().execute(_OLDER, chunk_values).scalar())
 
 
 def _due(chunk: Any, rows: Sequence[Any], *, now: datetime) -> list[Due]:
@@ -171,5 +153,34 @@ def _query(channel: Channel) -> Select[*tuple[Any, ...]]:
     )
 
 
+def _older() -> Select[bool]:
+    """Built once: a chunk begins every few hundred milliseconds."""
+    in_chunks = exists(
+        select(Chunk.id).where(
+            Chunk.incident_id == bindparam("incident_id"),
+            Chunk.update_id < bindparam("update_id"),
+            Chunk.batch_at.is_not(None),
+            Chunk.first_id <= bindparam("last_id"),
+            Chunk.last_id >= bindparam("first_id"),
+        )
+    )
+    flying = (
+        select(Delivery.state)
+        .where(apart(Update.id, [DeliveryState.SENDING]))
+        .order_by(Delivery.channel, Delivery.state)
+        .limit(1)
+        .scalar_subquery()
+    )
+    in_rows = exists(
+        select(Update.id).where(
+            Update.incident_id == bindparam("incident_id"),
+            Update.id < bindparam("update_id"),
+            flying.is_not(None),
+        )
+    )
+    return select(or_(in_chunks, in_rows))
+
+
+_OLDER = _older()
 _PLACES = ("update_id", "incident_id", "first_id", "last_id", "limit")
 _NEXT = {channel: ForDriver(_query(channel), *_PLACES) for channel in Channel}
