@@ -19,6 +19,7 @@ from incident_center.center import Center
 from incident_center.config import Settings, asset_dir
 from incident_center.db import Database
 from incident_center.house import House, build_house
+from incident_center.logs import configure_logging
 from tests.builders import NOW
 from tests.support import network
 from tests.support.databases import Templates
@@ -39,6 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "one_database: its rules do not touch SQL; runs on SQLite alone")
     config.addinivalue_line("markers", "broker: needs rabbitmq-server and redis-server")
     network.guard()
+    configure_logging(quiet=True)  # as an application does it; structlog's own traceback takes seconds to draw
     shared: dict[str, Any] | None = getattr(config, "workerinput", None)  # set in xdist's workers
     folder = Path(shared["postgres_folder"]) if shared else new_folder()
     config.stash[_server] = PostgresServer(folder, run_pid=shared["run_pid"] if shared else os.getpid())
