@@ -23,6 +23,7 @@ from incident_center.logs import configure_logging
 from tests.builders import NOW
 from tests.support import network
 from tests.support.databases import Templates
+from tests.support.once import keep_what_is_loaded, make_once
 from tests.support.postgres import PostgresServer, new_folder
 
 MOST_WORKERS = 6  # one PostgreSQL server serves them all
@@ -40,7 +41,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "one_database: its rules do not touch SQL; runs on SQLite alone")
     config.addinivalue_line("markers", "broker: needs rabbitmq-server and redis-server")
     network.guard()
-    configure_logging(quiet=True)  # as an application does it; structlog's own traceback takes seconds to draw
+    make_once()
+    configure_logging(
+        quiet=True
+    )  # as an application does it; structlog's own traceback takes seconds to draw
     shared: dict[str, Any] | None = getattr(config, "workerinput", None)  # set in xdist's workers
     folder = Path(shared["postgres_folder"]) if shared else new_folder()
     config.stash[_server] = PostgresServer(folder, run_pid=shared["run_pid"] if shared else os.getpid())
@@ -63,6 +67,10 @@ def pytest_configure_node(node: Any) -> None:
     """Xdist: tells its workers which server is theirs together."""
     node.workerinput["postgres_folder"] = str(node.config.stash[_server].folder)
     node.workerinput["run_pid"] = os.getpid()
+
+
+def pytest_collection_finish() -> None:
+    keep_what_is_loaded()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
