@@ -1,10 +1,4 @@
-"""Base, column types, engine and the only place that commits.
-
-SQLite: several processes write to one file. pysqlite's own transactions delivered rows up to 11 times and a
-deferred BEGIN failed with "database is locked" in 90 % of writing transactions; BEGIN IMMEDIATE did neither
-(measured, docs/decisions/0002-sqlite-transactions.md). So writing transactions begin IMMEDIATE and reading ones
-deferred.
-"""
+"""Base, column types and the only place that commits."""
 
 import sqlite3
 import time
@@ -13,17 +7,14 @@ from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, cast
 
 from sqlalchemy import (
     JSON,
     Connection,
     DateTime,
     Dialect,
-    Engine,
     Enum,
     MetaData,
-    create_engine,
     event,
     make_url,
     text,
@@ -33,16 +24,15 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 from sqlalchemy.types import TypeDecorator
 
+from incident_center.drivers import READING, drivers_errors, new_engine
 from incident_center.exchange import Exchange, Meanwhile, wait_for
 
-BUSY_SECONDS = 20
 SKEW_MAX = (
     5.0  # seconds; a worker whose clock is further off the database's sends nothing and keeps no promise
 )
 KEPT_SECONDS = 2.0  # a connection that was silent for longer is tried before it is used
 LOG_MAX = 16 * 1024 * 1024  # bytes of SQLite's write-ahead log from which on it is begun anew
 LOG_PATIENCE = 5.0  # seconds for which writers may be kept waiting for it
-_READING = "incident_center_reading"
 _EXCHANGE = "incident_center_exchange"
 
 _NAMING = {
@@ -99,10 +89,10 @@ class Database:
     def __init__(self, url: str, *, echo: bool = False) -> None:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self.engine = _engine(url, echo=echo)
+        self.engine = new_engine(url, echo=echo)
         self._writing = sessionmaker(self.engine, expire_on_commit=False)
         self._reading = sessionmaker(
-            self.engine.execution_options(**{_READING: True, "postgresql_readonly": True}),
+            self.engine.execution_options(**{READING: True, "postgresql_readonly": True}),
             expire_on_commit=False,
             autoflush=False,
         )
@@ -242,55 +232,3 @@ def exchange_of(session: Session) -> Exchange:
 def _refuse_flush(session: Session, *_: object) -> None:
     if session.new or session.dirty or session.deleted:
         raise RuntimeError("a reading session was asked to write; use Database.transaction()")
-
-
-def _engine(url: str, *, echo: bool) -> Engine:
-    """Errors name no parameters: those are customers' addresses, and a traceback ends up in a log."""
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite":
-        return create_engine(
-            parsed, echo=echo, hide_parameters=True, pool_pre_ping=True, pool_size=10, max_overflow=10
-        )
-    engine = create_engine(parsed, echo=echo, hide_parameters=True, connect_args={"timeout": BUSY_SECONDS})
-    event.listen(engine, "connect", _prepare_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:
-    connection.isolation_level = None  # we say BEGIN ourselves
-    _use_wal(connection)
-    for pragma in ("synchronous=NORMAL", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _use_wal(connection: sqlite3.Connection) -> None:
-    """Of several processes that open a new file at once one changes its mode; SQLite may refuse the others at once."""
-    end = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-        except sqlite3.OperationalError as error:
-            if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() > end:
-                raise
-            time.sleep(0.02)
-        else:
-            return
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    begin = "BEGIN" if connection.get_execution_options().get(_READING) else "BEGIN IMMEDIATE"
-    driver: Any = connection.connection.driver_connection
-    # As a statement of SQLAlchemy's it would be a twentieth of a wave of e-mails.
-    with drivers_errors(driver, begin):
-        driver.execute(begin)
-
-
-@contextmanager
-def drivers_errors(driver: Any, statement: str) -> Iterator[None]:
-    """What the driver raises when it is called directly, as SQLAlchemy's callers know it; without the values."""
-    try:
-        yield
-    except driver.Error as error:
-        known = DBAPIError.instance(statement, None, error, driver.Error, hide_parameters=True)
-        raise cast("DBAPIError", known) from error

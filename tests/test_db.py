@@ -1,16 +1,18 @@
 """The database's promises: what is committed, what is not, and that writers wait instead of failing."""
 
+import socket
 import threading
 import time
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import event, select, text
 from sqlalchemy.exc import IntegrityError, InternalError, OperationalError, StatementError
 
-from incident_center import db
+from incident_center import db, drivers
 from incident_center.db import Base, Database, KeptConnection
 from incident_center.delivery.walk import is_live
 from incident_center.models import Component, Subscriber
@@ -294,3 +296,29 @@ def test_the_log_of_sqlite_begins_anew_although_somebody_always_reads(
     database.dispose()
     assert not log.exists()
     database.shorten_log()  # it is gone with the last connection
+
+
+@pytest.mark.parametrize("database_kind", ["postgres"])  # SQLite is on this machine
+def test_a_host_that_has_gone_without_a_word_is_not_waited_for_long(database_url: str) -> None:
+    def parameters(url: str) -> dict[str, str]:
+        asked = Database(url)
+        with asked.engine.connect() as connection:
+            driver: Any = connection.connection.driver_connection
+            found: dict[str, str] = driver.info.get_parameters()
+        asked.dispose()
+        return found
+
+    given = parameters(database_url)
+    assert {name: int(given[name]) for name in drivers.PATIENCE} == drivers.PATIENCE
+    more = "&" if "?" in database_url else "?"
+    assert parameters(f"{database_url}{more}tcp_user_timeout=5000")["tcp_user_timeout"] == "5000"
+
+
+@pytest.mark.one_database
+def test_a_host_that_takes_connections_and_says_nothing_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(drivers.PATIENCE, "connect_timeout", 2)  # libpq's least
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        database = Database(f"postgresql+psycopg://somebody@127.0.0.1:{silent.getsockname()[1]}/center")
+        with pytest.raises(OperationalError, match="timeout"), database.transaction() as session:
+            session.execute(text("SELECT 1"))
+        database.dispose()

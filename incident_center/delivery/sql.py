@@ -14,7 +14,8 @@ from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
-from incident_center.db import Base, drivers_errors, exchange_of
+from incident_center.db import Base, exchange_of
+from incident_center.drivers import drivers_errors
 from incident_center.exchange import Answer, Statement, value
 
 Query = TypeVar("Query", bound=Select[*tuple[Any, ...]])

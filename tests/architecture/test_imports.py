@@ -13,7 +13,7 @@ from tests.architecture.source import PACKAGE, TOP_LEVEL, Source, package_source
 LAYERS = (
     ("pure", {"clock", "states", "errors", "playbooks"}),
     ("configuration", {"config", "house", "logs"}),
-    ("database", {"exchange", "db"}),
+    ("database", {"exchange", "drivers", "db"}),
     ("tables", {"models", "schema", "center"}),
     ("delivery", {"delivery"}),
     ("rooms", {"incidents", "audience", "staff", "insights"}),
