@@ -57,8 +57,8 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         return
     if config.getoption("numprocesses", 0) is None and not config.option.usepdb:
         cores = len(os.sched_getaffinity(0))
-        # Two more than cores: one waits two minutes in the browser for a promise to run out, others for brokers, servers
-        # that say nothing, and processes that end.
+        # Two more than cores: one waits two minutes in the browser for a promise to run out, others for brokers,
+        # silent servers and processes that end.
         config.option.numprocesses = min(cores, MOST_WORKERS) + 2 if cores > 1 else 0
         config.option.dist = "worksteal"
 
