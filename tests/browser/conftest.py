@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 STARTS_WITHIN = 60.0
+expect.set_options(timeout=20_000)  # a machine with much else to do takes longer than its five seconds
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ def scriptless(browser: Browser) -> Iterator[Page]:
 
 def mail_with(demo: Demo, to: str, pattern: str) -> str:
     """What `pattern` finds in the text of a message to `to`; waits until it has arrived."""
-    until = datetime.now(UTC) + timedelta(seconds=15)
+    until = datetime.now(UTC) + timedelta(seconds=60)
     while datetime.now(UTC) < until:
         cards = requests.get(demo.said["mailbox"], timeout=5).text.split("<li class=")[1:]
         for number in [m[1] for card in cards if to in card and (m := re.search(r"/mailbox/(\d+)", card))]:
@@ -36,6 +36,15 @@ def mail_with(demo: Demo, to: str, pattern: str) -> str:
                 return found[0]
         time.sleep(0.2)
     raise AssertionError(f"no message to {to} with {pattern} arrived")
+
+
+def clipboard(page: Page) -> str:
+    """What it holds, once it holds something: a click does not wait for it."""
+    for _ in range(200):
+        if text := str(page.evaluate("() => navigator.clipboard.readText()")):
+            return text
+        time.sleep(0.1)
+    raise AssertionError("nothing was copied")
 
 
 def publish_over_the_api(demo: Demo) -> None:
@@ -93,12 +102,11 @@ def test_an_agents_words_go_stale_and_one_click_copies_them(page: Page, demo: De
     sign_in(page, demo, "agent")
     expect(page.get_by_role("heading", name="What to say now")).to_be_visible()
     publish_over_the_api(demo)
-    expect(page.get_by_text("These words are out of date")).to_be_visible(timeout=15_000)
+    expect(page.get_by_text("These words are out of date")).to_be_visible(timeout=30_000)
     page.get_by_role("link", name="Take the new words").click()
     shown = page.locator(".snippet.ch-chat:visible, .snippet:visible").first
     shown.get_by_role("button", name="Copy", exact=True).click()
-    copied = page.evaluate("() => navigator.clipboard.readText()")
-    assert copied.strip() == shown.locator("pre").inner_text().strip()
+    assert clipboard(page).strip() == shown.locator("pre").inner_text().strip()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
