@@ -42,9 +42,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "broker: needs rabbitmq-server and redis-server")
     network.guard()
     make_once()
-    configure_logging(
-        quiet=True
-    )  # as an application does it; structlog's own traceback takes seconds to draw
+    # As an application does it; structlog's own traceback takes seconds to draw.
+    configure_logging(quiet=True)
     shared: dict[str, Any] | None = getattr(config, "workerinput", None)  # set in xdist's workers
     folder = Path(shared["postgres_folder"]) if shared else new_folder()
     config.stash[_server] = PostgresServer(folder, run_pid=shared["run_pid"] if shared else os.getpid())

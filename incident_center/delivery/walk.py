@@ -104,10 +104,8 @@ def _page(chunk: Any, after: int, limit: int) -> Asked:
 def _older_may_fly(session: Session, chunk: Any) -> bool:
     """Whether anybody of the chunk may be getting older words. Once not, never again: what has been overtaken
     is marked no more."""
-    chunk_values = {
-        name: getattr(chunk, name) for name in ("incident_id", "update_id", "first_id", "last_id")
-    }
-    return bool(session.connection().execute(_OLDER, chunk_values).scalar())
+    people = {name: getattr(chunk, name) for name in ("incident_id", "update_id", "first_id", "last_id")}
+    return bool(session.connection().execute(_OLDER, people).scalar())
 
 
 def _due(chunk: Any, rows: Sequence[Any], *, now: datetime) -> list[Due]:

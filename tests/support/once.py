@@ -1,6 +1,6 @@
 """Thousands of tests build hundreds of applications and as many engines in one process. What is the same in all of them
-is made once: a page's template, what werkzeug makes of a URL's rule, the SQL of a statement. Half of the processor
-time of the tests went there, and a good part of the rest into looking through what stays for what could go."""
+is made once: a page's template, what werkzeug makes of a URL's rule, the SQL of a statement. More than a quarter of the
+suite's processor time went there and into looking through what stays for what could go."""
 
 from __future__ import annotations
 
